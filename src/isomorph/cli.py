@@ -1,0 +1,174 @@
+"""The command line: parse, call one library function, print. No logic; heavy imports wait until they are needed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .errors import IsomorphError
+
+app = typer.Typer(
+    name="isomorph",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Any clinical brain scan in, a 1 mm isotropic T1 MP-RAGE out. Research software, not a medical device.",
+)
+CT = Annotated[bool, typer.Option("--ct", help="The scans are CT, in Hounsfield units.")]
+DEBUG = Annotated[bool, typer.Option("--debug", help="Show where an internal error comes from.")]
+
+
+@app.command()
+def predict(
+    paths: Annotated[list[str], typer.Argument(metavar="IN... OUT", help="Scans or folders, then the output.")],
+    model: Annotated[str | None, typer.Option(help="Name of a model (see `isomorph models`) or a file.")] = None,
+    ct: CT = False,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Of the processor.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
+    no_flip: Annotated[bool, typer.Option("--no-flip", help="Half the time, a little worse.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there already.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse scans of doubtful geometry or content.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Pictures of input and output, as one HTML file.")] = None,
+    debug: DEBUG = False,
+) -> None:
+    """Turn scans into 1 mm T1s: a file into a file, several files or a folder into a folder."""
+    _logging(debug)
+    inputs, output = _split(paths)
+    from .predict import Options
+    from .predict.scans import predict_scans
+    from .progress import watching
+
+    given = {"model": model, "device": device, "threads": threads, "precision": precision}
+    flags = {"ct": ct, "flip": not no_flip, "overwrite": overwrite, "strict": strict}
+    options = Options(**_given(given | flags))
+    with watching(report) as listeners:
+        summary = predict_scans(inputs, output, options, listeners)
+    typer.echo(summary.line)
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def check(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Scans or folders.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    ct: CT = False,
+    debug: DEBUG = False,
+) -> None:
+    """Would these scans be accepted, and if not, why? Needs no model."""
+    _logging(debug)
+    from .predict.screen import screen
+
+    verdicts = screen(paths, ct=ct)
+    for verdict in verdicts:
+        typer.echo(json.dumps(verdict.table) if as_json else verdict.line)
+    raise typer.Exit(verdicts.exit_code)
+
+
+@app.command()
+def models() -> None:
+    """The models that come with the package: what for, licence, hash."""
+    from .weights import read_card, shipped
+
+    for path in shipped():
+        card = read_card(path)
+        typer.echo(f"{path.stem}: {card['network']}, {card['licence']}, trained on {card['data']}")
+    if not shipped():
+        typer.echo("no model is shipped with this installation; give one with --model FILE", err=True)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Argument(metavar="[OUT_DIR]")] = Path("isomorph-demo"),
+    model: Annotated[str | None, typer.Option(help="Name of a model or a file.")] = None,
+    debug: DEBUG = False,
+) -> None:
+    """The whole main job on a scan that comes with the installation: look at OUT_DIR/index.html."""
+    _logging(debug)
+    from .demo import run_demo
+
+    for line in run_demo(out, **_given({"model": model})):
+        typer.echo(line)
+
+
+@app.command()
+def corpus(
+    data: Annotated[Path, typer.Argument(help="Folder that holds labels/ and t1/.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the prepared heads.")],
+    debug: DEBUG = False,
+) -> None:
+    """Prepare heads for training: reoriented, bias-corrected, cropped, as plain arrays."""
+    _logging(debug)
+    from .train.corpus import prepare
+
+    prepare(data, out, report=typer.echo)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a TOML file.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: log, checkpoints, model.")],
+    data: Annotated[Path, typer.Option(help="Folder of `isomorph corpus`, or its source, prepared into OUT/corpus.")],
+    changes: Annotated[list[str] | None, typer.Option("--set", help="dotted.key=value, as often as wanted.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in OUT.")] = False,
+    start: Annotated[str | None, typer.Option(help="Model, by name or file, whose weights to begin with.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Of the processor.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that make samples.")] = 1,
+    debug: DEBUG = False,
+) -> None:
+    """Train a network from a recipe; interrupt it whenever, and go on with --resume."""
+    _logging(debug)
+    from .progress import training
+    from .train.run import run
+
+    with training() as report:
+        options = {"resume": resume, "start": start, "threads": threads, "workers": workers, "report": report}
+        typer.echo(run(recipe, data, out, changes=tuple(changes or ()), **options))
+
+
+def main() -> None:
+    """Entry point: every error is one line on stderr and an exit code."""
+    debug = "--debug" in sys.argv
+    try:
+        app()
+    except IsomorphError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except Exception as error:
+        if debug:
+            raise
+        _fail(f"internal error, {type(error).__name__}: {error}; run with --debug and tell us", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    one_line = " ".join(message.split())
+    print(f"ERROR {one_line}"[:300], file=sys.stderr)
+    sys.exit(code)
+
+
+def _split(paths: list[str]) -> tuple[list[str], str]:
+    if len(paths) < 2:
+        raise typer.BadParameter("give at least one scan and the output, in this order.", param_hint="IN... OUT")
+    return paths[:-1], paths[-1]
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """What was said on the command line; for the rest the library has its defaults."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _logging(debug: bool) -> None:
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
+    for noisy in ("matplotlib", "PIL", "nibabel"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+if __name__ == "__main__":
+    main()

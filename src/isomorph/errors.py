@@ -1,0 +1,56 @@
+"""Everything that isomorph raises on purpose.
+
+IsomorphError
+├── Refusal            this scan is not acceptable; the others go on          exit code 4 (5 if all)
+├── UsageError         the command or the configuration is wrong              exit code 2
+├── NothingFound       no input was found                                     exit code 3
+└── SetupError         not writable, disk full, weights, device               exit code 6
+
+Each message is one line: what was given, what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+
+class IsomorphError(Exception):
+    """Base of all errors raised on purpose."""
+
+    exit_code = 1
+
+
+class Refusal(IsomorphError):
+    """A scan that would give a wrong or meaningless result.
+
+    Parameters
+    ----------
+    code : str
+        ``E###``, as listed in ``docs/codes.md``.
+    reason : str
+        What was found, and what was expected.
+    remedy : str
+        What the user can do about it.
+    """
+
+    exit_code = 4
+
+    def __init__(self, code: str, reason: str, remedy: str) -> None:
+        super().__init__(f"{code} {reason}; {remedy}")
+        self.code, self.reason, self.remedy = code, reason, remedy
+
+
+class UsageError(IsomorphError):
+    """The command or the configuration is wrong."""
+
+    exit_code = 2
+
+
+class NothingFound(IsomorphError):
+    """No input was found."""
+
+    exit_code = 3
+
+
+class SetupError(IsomorphError):
+    """The machine cannot do it: folder not writable, disk full, weights missing or damaged, no such device."""
+
+    exit_code = 6

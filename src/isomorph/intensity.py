@@ -1,0 +1,63 @@
+"""How bright is this image? One rule, shared by the generator and by prediction, so that they cannot drift apart."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+FOREGROUND = 0.1  # of the bright end: air, even noisy, lies below; the darkest tissue mostly above
+LOW, HIGH = 0.5, 99.0  # percentiles: a handful of hot voxels must not crush the brain
+SAMPLES = 1_000_000  # voxels looked at; a percentile needs no more
+
+
+def percentiles(x: Tensor, *q: float) -> list[float]:
+    """Percentiles of a tensor, from at most `SAMPLES` evenly taken voxels.
+
+    Parameters
+    ----------
+    x : tensor of any shape
+    *q : percent
+
+    Returns
+    -------
+    list of float
+    """
+    flat = x.detach().flatten()
+    flat = flat[:: max(1, -(-flat.numel() // SAMPLES))].float().sort().values
+    last = flat.numel() - 1
+    return [flat[round(p / 100 * last)].item() for p in q]
+
+
+def robust_range(x: Tensor) -> tuple[float, float]:
+    """Level of air and level of bright tissue, whatever the field of view.
+
+    Air is the `LOW` percentile of all voxels; bright tissue is the `HIGH` percentile of the foreground,
+    so that the share of empty space around the head does not change the scale.
+
+    Parameters
+    ----------
+    x : tensor of any shape, finite
+
+    Returns
+    -------
+    low, high : float
+        With ``low < high`` unless the image is constant.
+    """
+    low, bright = percentiles(x, LOW, 99.9)
+    foreground = x[x > low + FOREGROUND * (bright - low)]
+    if foreground.numel() == 0:
+        return low, bright
+    return low, percentiles(foreground, HIGH)[0]
+
+
+def normalise(x: Tensor, low: float, high: float) -> Tensor:
+    """Air to 0, bright tissue to 1; what is brighter is compressed, not clipped, to at most 1.5.
+
+    Parameters
+    ----------
+    x : tensor
+    low, high : float
+        As `robust_range` gives them.
+    """
+    y = ((x - low) / max(high - low, torch.finfo(torch.float32).tiny)).clamp(min=0)
+    return torch.where(y > 1, 1 + 0.5 * torch.tanh(2 * (y - 1)), y)

@@ -1,0 +1,100 @@
+"""The label table: number, name, side, and which tissues a label is made of.
+
+Numbers are FreeSurfer's where FreeSurfer has one, SynthSeg's for the tissues outside the brain, and 700 upwards for
+intensity clusters: labels to generate from need not be anatomical (doi:10.1016/j.neuroimage.2021.118206), so a real T1
+without a segmentation is cut into levels of its own brightness, each a mixture of fluid, grey and white matter.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# What a contrast must know the brightness of.
+TISSUES = (
+    "air", "fluid", "cortex", "white", "thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala",
+    "accumbens", "ventral_dc", "brainstem", "cerebellar_cortex", "cerebellar_white", "choroid", "lesion",
+    "artery", "vein", "skin", "soft", "muscle", "mucosa", "bone", "marrow", "eye", "nerve",
+)  # fmt: skip
+
+
+class Label(NamedTuple):
+    """One row of the table; side is 'left', 'right' or ''."""
+
+    number: int
+    name: str
+    side: str
+    tissue: str
+
+
+_PAIRS = [  # left number, right number, name, tissue
+    (2, 41, "white matter", "white"), (3, 42, "cortex", "cortex"), (4, 43, "lateral ventricle", "fluid"),
+    (5, 44, "inferior lateral ventricle", "fluid"), (7, 46, "cerebellar white matter", "cerebellar_white"),
+    (8, 47, "cerebellar cortex", "cerebellar_cortex"), (10, 49, "thalamus", "thalamus"),
+    (11, 50, "caudate", "caudate"), (12, 51, "putamen", "putamen"), (13, 52, "pallidum", "pallidum"),
+    (17, 53, "hippocampus", "hippocampus"), (18, 54, "amygdala", "amygdala"), (25, 57, "lesion", "lesion"),
+    (26, 58, "accumbens", "accumbens"), (28, 60, "ventral diencephalon", "ventral_dc"), (30, 62, "vessel", "vein"),
+    (31, 63, "choroid plexus", "choroid"), (136, 163, "choroid plexus of lateral ventricle", "choroid"),
+    (137, 164, "choroid plexus of inferior lateral ventricle", "choroid"),
+]  # fmt: skip
+_SINGLES = [
+    (0, "background", "air"), (14, "third ventricle", "fluid"), (15, "fourth ventricle", "fluid"),
+    (16, "brainstem", "brainstem"), (24, "cerebrospinal fluid", "fluid"), (29, "undetermined", "white"),
+    (72, "fifth ventricle", "fluid"), (77, "white matter hypointensity", "lesion"), (85, "optic chiasm", "nerve"),
+    (502, "artery", "artery"), (506, "eyes", "eye"), (507, "other tissue", "soft"),
+    (508, "rectus muscles", "muscle"), (509, "mucosa", "mucosa"), (511, "skin", "skin"),
+    (512, "spinal cord", "brainstem"), (514, "vein", "vein"), (515, "cortical bone", "bone"),
+    (516, "cancellous bone", "marrow"), (530, "optic nerve", "nerve"),
+]  # fmt: skip
+LABELS = {
+    label.number: label
+    for label in (
+        *(Label(number, f"{side} {name}", side, tissue)
+          for left, right, name, tissue in _PAIRS for number, side in ((left, "left"), (right, "right"))),
+        *(Label(number, name, "", tissue) for number, name, tissue in _SINGLES),
+    )
+}  # fmt: skip
+
+FLUID_OUTSIDE = 24
+EXTRACEREBRAL = frozenset(n for n in LABELS if n >= 500)
+
+# Intensity clusters: level of a T1 whose fluid, grey and white matter lie at 0.25, 0.6 and 1.
+CLUSTER, STEP, CLUSTERS = 700, 0.05, 30
+ANCHORS = {"air": 0.0, "fluid": 0.25, "cortex": 0.6, "white": 1.0, "vein": 1.45}
+LIMIT = CLUSTER + CLUSTERS
+
+
+def brain_mask(labels: Tensor) -> Tensor:
+    """Where the brain is (ventricles in, fluid around the brain out)."""
+    return (labels > 0) & (labels != FLUID_OUTSIDE) & ((labels < 500) | (labels >= CLUSTER))
+
+
+@cache
+def mixture() -> Tensor:
+    """Share of each tissue in each label, as a (LIMIT, tissues) table; rows of unknown labels are zero."""
+    table = torch.zeros(LIMIT, len(TISSUES))
+    for number, label in LABELS.items():
+        table[number, TISSUES.index(label.tissue)] = 1
+    names, levels = list(ANCHORS), torch.tensor(list(ANCHORS.values()))
+    for k in range(CLUSTERS):
+        above = int(torch.searchsorted(levels, torch.tensor(k * STEP), right=True).clamp(1, len(levels) - 1))
+        share = (k * STEP - levels[above - 1]) / (levels[above] - levels[above - 1])
+        table[CLUSTER + k, TISSUES.index(names[above - 1])] = 1 - share
+        table[CLUSTER + k, TISSUES.index(names[above])] = share
+    return table
+
+
+@cache
+def _opposite() -> Tensor:
+    table = torch.arange(LIMIT)
+    for left, right, *_ in _PAIRS:
+        table[left], table[right] = right, left
+    return table
+
+
+def swap_sides(labels: Tensor) -> Tensor:
+    """Left numbers become right ones and the other way round, as a mirrored head needs."""
+    return _opposite().to(labels.device)[labels.long()].to(labels.dtype)

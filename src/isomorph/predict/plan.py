@@ -1,0 +1,83 @@
+"""Which scans, and where each result goes; decided, and refused if need be, before any work."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import io
+from ..errors import NothingFound, UsageError
+from ..io.names import suffix
+
+ENDING = "_desc-synth_T1w.nii.gz"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scan and its place.
+
+    Parameters
+    ----------
+    source, target : Path
+    name : str
+        Of the scan, relative to the folder that was given; safe in one line of a log.
+    """
+
+    source: Path
+    target: Path
+    name: str
+
+
+def plan(inputs: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> list[Job]:
+    """Pair each scan with its output: one file gives one file, several files or a folder a mirrored folder.
+
+    Parameters
+    ----------
+    inputs : paths of images or folders
+    output : path
+        Of an image for one scan, else of a folder. What ends with a slash is a folder.
+
+    Raises
+    ------
+    NothingFound
+        If there is no image.
+    UsageError
+        If two scans would have one output, or several scans were given one file as output.
+    """
+    sources = io.find(inputs) if any(os.path.lexists(path) for path in inputs) else []
+    if not sources:
+        raise NothingFound(
+            f"no image in {', '.join(io.escape(os.fspath(i)) for i in inputs)}; give scans or their folder."
+        )
+    folders = [Path(i) for i in inputs if Path(i).is_dir()]
+    folder = bool(folders) or len(inputs) > 1 or Path(output).is_dir() or os.fspath(output).endswith(("/", os.sep))
+    if not folder:
+        return [Job(sources[0], Path(output), io.escape(sources[0].name))]
+    if suffix(output):
+        raise UsageError(f"{len(sources)} scans need a folder as output, not {io.escape(Path(output).name)!r}.")
+    jobs = [_mirrored(source, folders, Path(output)) for source in sources]
+    _refuse_collisions(jobs)
+    return jobs
+
+
+def _mirrored(source: Path, folders: list[Path], output: Path) -> Job:
+    root = next((f for f in folders if source.is_relative_to(f)), source.parent)
+    relative = source.relative_to(root)
+    stem = source.name[: len(source.name) - len(suffix(source))]
+    return Job(source, output / relative.parent / f"{stem}{ENDING}", io.escape(relative))
+
+
+def _refuse_collisions(jobs: list[Job]) -> None:
+    """Some file systems take A and a for one name, so we do too."""
+    same: defaultdict[str, list[Job]] = defaultdict(list)
+    for job in jobs:
+        same[os.fspath(job.target).casefold()].append(job)
+    for clash in same.values():
+        if len(clash) > 1:
+            names = " and ".join(io.escape(job.source) for job in clash[:4])
+            raise UsageError(
+                f"{names} would both become {io.escape(clash[0].target.name)}; rename one, or run them apart."
+            )

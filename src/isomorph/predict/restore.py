@@ -1,0 +1,29 @@
+"""From the raw output of the network to the image that is written."""
+
+from __future__ import annotations
+
+from ..space import onto
+from ..volume import Volume
+from .prepare import Prepared
+
+WHITE_MATTER = 110.0  # where FreeSurfer expects it
+TOP = 255.0  # FreeSurfer conforms to 8 bits; skin and fat may be brighter than white matter, and fit
+
+
+def restore(raw: Volume, prepared: Prepared, white_matter: float) -> Volume:
+    """Scale so that white matter is 110, clip to 0 to 255, and put back on the whole 1 mm grid.
+
+    Clipping loses nothing that a T1 holds (air is 0; fat reaches about 200) and keeps the file within what 8-bit tools
+    accept without rescaling. Outside the field of view of the scan the image is 0: nothing was seen there.
+
+    Parameters
+    ----------
+    raw : Volume
+        As `run` gives it.
+    prepared : Prepared
+    white_matter : float
+        Its level in `raw`.
+    """
+    scaled = raw.with_data((raw.data[:1] * (WHITE_MATTER / white_matter)).clamp(0, TOP))
+    whole = onto(scaled, prepared.shape, prepared.affine)
+    return whole.with_data(whole.data * prepared.view)

@@ -1,0 +1,112 @@
+"""The network on one prepared image: where, how precisely, and both ways round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import IsomorphError, SetupError
+from ..space import mirror
+from ..volume import Volume
+
+Progress = Callable[[float], None]  # share of the work that is done, 0 to 1
+
+
+def choose_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``mps`` into a device.
+
+    Raises
+    ------
+    SetupError
+        If the machine has no such device.
+    """
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(kind for kind in ("cuda", "mps", "cpu") if present[kind])
+    if not present[name]:
+        raise SetupError(
+            f"E804 this machine has no usable {name} device; choose from {[k for k in present if present[k]]}."
+        )
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """Turn ``auto`` into ``bf16`` where the hardware computes in it, else ``fp32``."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    able = device.type == "cpu" and {"avx512_bf16", "amx_bf16"} & {k for k, v in _capabilities().items() if v}
+    return "bf16" if able else "fp32"
+
+
+def _capabilities() -> dict[str, object]:
+    """What the processor can do, as PyTorch says; nothing where it cannot tell."""
+    ask = getattr(torch.cpu, "get_capabilities", None)
+    return dict(ask()) if ask else {}
+
+
+@torch.inference_mode()
+def run(
+    network: nn.Module,
+    image: Volume,
+    *,
+    device: torch.device,
+    precision: str,
+    flip: bool = True,
+    progress: Progress | None = None,
+) -> Volume:
+    """Raw output of the network, averaged with that of the mirrored image if `flip`.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation mode; stays on `device`.
+    image : Volume, (C, I, J, K)
+        As `prepare` gives it.
+    device : torch.device
+    precision : {"fp32", "bf16"}
+    flip : bool
+    progress : callable, optional
+        Told the share of the work that is done.
+
+    Returns
+    -------
+    Volume
+        float32, on the processor.
+
+    Raises
+    ------
+    SetupError
+        If memory does not suffice.
+    IsomorphError
+        If the output is not finite.
+    """
+    network = network.to(device, memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]
+    try:
+        output = _pass(network, image, device, precision)
+        if flip:
+            if progress:
+                progress(0.5)
+            other = mirror(_pass(network, mirror(image), device, precision))
+            output = output.with_data((output.data + other.data) / 2)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
+            raise
+        size = " x ".join(map(str, image.shape))
+        raise SetupError(
+            f"E802 out of memory on {device} for {size} voxels; try --device cpu or --precision bf16."
+        ) from None
+    if progress:
+        progress(1.0)
+    if not output.data.isfinite().all():
+        raise IsomorphError("E805 the network gave values that are not finite; try --precision fp32.")
+    return output
+
+
+def _pass(network: nn.Module, image: Volume, device: torch.device, precision: str) -> Volume:
+    x: Tensor = image.data[None].to(device).contiguous(memory_format=torch.channels_last_3d)
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        return image.with_data(network(x)[0].float().cpu().contiguous())

@@ -1,0 +1,108 @@
+"""What a user sees while the work goes on: a bar on a terminal, plain lines elsewhere, a report if asked for."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from .predict.outcome import BAD, Outcome
+from .predict.scans import Listeners
+from .volume import Volume
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def watching(report: Path | None = None) -> Iterator[Listeners]:
+    """Listeners for `predict_scans` that print, and that write a report at the end.
+
+    Parameters
+    ----------
+    report : path of an HTML file, optional
+
+    Raises
+    ------
+    SetupError
+        If the report cannot be made, before any work.
+    """
+    gallery = _Gallery(report) if report else None
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def tell(name: str, stage: str, share: float) -> None:
+            bar.update(task, description=escape(f"{name}: {stage}"), completed=share)
+
+        def say(outcome: Outcome) -> None:
+            print(outcome.line, file=sys.stderr if outcome.status in BAD else sys.stdout, flush=True)
+            if gallery and outcome.status in BAD:
+                gallery.missing(outcome)
+
+        try:
+            yield Listeners(say=say, watch=gallery.done if gallery else None, progress=tell)
+        finally:
+            if gallery:
+                gallery.write()
+
+
+@contextmanager
+def training() -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A function that shows the log entries of a training run: a bar on a terminal, a line each elsewhere."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def report(entry: dict[str, Any]) -> None:
+            line = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in entry.items())
+            if console.is_terminal:
+                bar.update(task, description=escape(line), total=entry.get("steps"), completed=entry.get("step"))
+            else:
+                print(line, flush=True)
+
+        yield report
+
+
+class _Gallery:
+    """Collects what a report shows; pictures are drawn at once, so that no volume is kept."""
+
+    def __init__(self, path: Path) -> None:
+        from .report import Entry, draw, write_report
+
+        self.path, self.entries = path, []
+        self._entry, self._draw, self._write = Entry, draw, write_report
+
+    def done(self, outcome: Outcome, scan: Volume, synthetic: Volume) -> None:
+        try:
+            pictures = {"input": self._draw(scan, like=synthetic), "synthetic T1": self._draw(synthetic)}
+        except Exception as error:  # the image is written already: a picture must not undo that
+            log.warning("no picture of %s (%s)", outcome.name, type(error).__name__)
+            pictures = {}
+        self._add(outcome, pictures)
+
+    def missing(self, outcome: Outcome) -> None:
+        self._add(outcome, {})
+
+    def write(self) -> None:
+        self._write(self.path, self.entries)
+
+    def _add(self, outcome: Outcome, pictures: dict[str, bytes]) -> None:
+        self.entries.append(
+            self._entry(
+                name=outcome.name,
+                status=outcome.status,
+                message=outcome.message,
+                warnings=outcome.warnings,
+                seconds=outcome.seconds,
+                pictures=pictures,
+            )
+        )

@@ -1,0 +1,119 @@
+"""Pictures and tables as one page that can be mailed, and opened by a colleague without fear."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import SetupError
+from .pictures import INSTALL
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{{ title }}</title>
+<style>
+body { font: 15px/1.5 sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222; }
+figure { margin: .5em 0; } img { width: 100%; background: #000; } figcaption { color: #666; }
+table { border-collapse: collapse; margin: 1em 0; } td, th { padding: .2em 1em .2em 0; text-align: right; }
+td:first-child, th:first-child { text-align: left; overflow-wrap: anywhere; } tr { border-bottom: 1px solid #ddd; }
+h2 { overflow-wrap: anywhere; } .refused, .failed { color: #a00; } .warning { color: #850; }
+</style>
+</head>
+<body>
+<h1>{{ title }}</h1>
+<p>{{ note }}</p>
+{% for entry in entries %}
+<h2>{{ entry.name }}</h2>
+<p class="{{ entry.status }}">{{ entry.status | replace("_", " ") }}: {{ entry.message }}</p>
+{% for warning in entry.warnings %}<p class="warning">{{ warning }}</p>
+{% endfor %}{% for caption, picture in entry.pictures.items() %}
+<figure><img alt="{{ caption }}" src="data:image/png;base64,{{ encode(picture) }}">
+<figcaption>{{ caption }}</figcaption></figure>
+{% endfor %}{% if entry.metrics %}{% set columns = (entry.metrics.values() | first).keys() %}
+<table><tr><th>method</th>{% for column in columns %}<th>{{ column }}</th>{% endfor %}</tr>
+{% for method, scores in entry.metrics.items() %}<tr><td>{{ method }}</td>
+{% for column in columns %}<td>{{ "%.4g" | format(scores[column]) }}</td>{% endfor %}</tr>
+{% endfor %}</table>
+{% endif %}{% endfor %}{% if stages %}
+<h2>Seconds</h2>
+<table><tr><th>scan</th>{% for stage in stages %}<th>{{ stage }}</th>{% endfor %}<th>sum</th></tr>
+{% for entry in entries if entry.seconds %}<tr><td>{{ entry.name }}</td>
+{% for stage in stages %}<td>{{ "%.2f" | format(entry.seconds.get(stage, 0)) }}</td>{% endfor %}
+<td>{{ "%.2f" | format(entry.seconds.values() | sum) }}</td></tr>
+{% endfor %}</table>
+{% endif %}
+</body>
+</html>
+"""
+NOTE = (
+    "Synthetic images: what they show was predicted, not measured. Research software, not a medical device. "
+    "A synthetic head can be recognised: it is not anonymous."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One scan in a report.
+
+    Parameters
+    ----------
+    name, status, message : str
+    warnings : sequence of str
+    seconds : dict
+        Time of each stage.
+    pictures : dict
+        Caption to PNG, as `draw` gives it.
+    metrics : dict of dict
+        Method to metric to value.
+    """
+
+    name: str
+    status: str = "done"
+    message: str = ""
+    warnings: Sequence[str] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def write_report(path: str | os.PathLike[str], entries: Sequence[Entry], *, title: str = "isomorph") -> Path:
+    """Write a report; replaces an older one in one step.
+
+    Parameters
+    ----------
+    path : path of an HTML file
+    entries : sequence of Entry
+    title : str
+
+    Raises
+    ------
+    SetupError
+        If jinja2 is missing, or the file cannot be written.
+    """
+    try:
+        from jinja2 import Environment
+    except ImportError:
+        raise SetupError(f"E905 reports need jinja2; type: {INSTALL}") from None
+    stages = list(dict.fromkeys(stage for entry in entries for stage in entry.seconds))
+    page = Environment(autoescape=True, trim_blocks=True).from_string(PAGE)
+    text = page.render(title=title, note=NOTE, entries=entries, stages=stages, encode=_encode)
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise SetupError(f"E702 {path.name} cannot be written ({error.strerror}); choose another place.") from None
+    return path
+
+
+def _encode(picture: bytes) -> str:
+    return base64.b64encode(picture).decode("ascii")

@@ -1,0 +1,44 @@
+"""How bright each tissue is in the contrasts that hospitals use.
+
+The cerebral values of T1 and T2 are the priors of SynthSR (median of scans, 0-255, here divided by 226.4 so that
+white matter of a T1 is 1; doi:10.1016/j.neuroimage.2021.118206). FLAIR, PD, T2* and the tissues outside the brain
+follow from the usual relaxation times and are approximate: every draw displaces each of them. CT is HU / 80, clipped
+to 0..1 as prediction does.
+"""
+
+from __future__ import annotations
+
+_NAMES = ("T1", "T2", "FLAIR", "PD", "T2*", "CT")
+_BRIGHTNESS = {
+    "air": (0.00, 0.00, 0.00, 0.00, 0.00, 0.00),
+    "fluid": (0.22, 1.05, 0.12, 0.85, 0.95, 0.10),
+    "cortex": (0.575, 0.43, 0.64, 0.80, 0.60, 0.46),
+    "white": (1.00, 0.32, 0.50, 0.65, 0.50, 0.35),
+    "thalamus": (0.83, 0.30, 0.56, 0.72, 0.48, 0.42),
+    "caudate": (0.67, 0.35, 0.62, 0.76, 0.50, 0.46),
+    "putamen": (0.79, 0.29, 0.58, 0.73, 0.42, 0.46),
+    "pallidum": (0.97, 0.17, 0.45, 0.62, 0.25, 0.44),
+    "hippocampus": (0.57, 0.43, 0.70, 0.80, 0.60, 0.43),
+    "amygdala": (0.59, 0.40, 0.70, 0.79, 0.58, 0.43),
+    "accumbens": (0.66, 0.36, 0.62, 0.76, 0.50, 0.44),
+    "ventral_dc": (0.92, 0.27, 0.52, 0.67, 0.42, 0.38),
+    "brainstem": (0.80, 0.29, 0.52, 0.68, 0.46, 0.36),
+    "cerebellar_cortex": (0.56, 0.42, 0.62, 0.80, 0.58, 0.44),
+    "cerebellar_white": (0.97, 0.31, 0.50, 0.65, 0.50, 0.36),
+    "choroid": (0.50, 0.60, 0.60, 0.80, 0.50, 0.50),
+    "lesion": (0.70, 0.62, 0.95, 0.80, 0.65, 0.25),
+    "artery": (0.55, 0.10, 0.20, 0.30, 0.60, 0.55),
+    "vein": (0.45, 0.20, 0.25, 0.40, 0.25, 0.65),
+    "skin": (0.95, 0.55, 0.65, 0.70, 0.50, 0.15),
+    "soft": (0.55, 0.40, 0.50, 0.60, 0.45, 0.35),
+    "muscle": (0.48, 0.20, 0.35, 0.55, 0.40, 0.70),
+    "mucosa": (0.55, 0.60, 0.70, 0.80, 0.50, 0.45),
+    "bone": (0.10, 0.05, 0.08, 0.10, 0.05, 1.00),
+    "marrow": (0.55, 0.35, 0.40, 0.50, 0.30, 1.00),
+    "eye": (0.22, 1.05, 0.12, 0.85, 0.90, 0.15),
+    "nerve": (0.75, 0.32, 0.50, 0.65, 0.45, 0.40),
+}
+CONTRAST_TABLES = {name: {tissue: row[k] for tissue, row in _BRIGHTNESS.items()} for k, name in enumerate(_NAMES)}
+
+# What the network is to produce: MP-RAGE, white matter at 1.
+TARGET = "T1"

@@ -1,0 +1,74 @@
+"""From anatomy to intensities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+
+import torch
+
+from ..labels import TISSUES, mixture
+from ..volume import Volume
+from .contrasts import CONTRAST_TABLES
+from .profile import smooth
+from .step import Draw, Range, Step, randn, seed
+
+BLUR = 0.5  # voxels: label maps have hard edges, but tissues share voxels
+
+
+def paint(x: Volume, *, means: Mapping[str, float], stds: Mapping[str, float], seed: int) -> Volume:
+    """One Gaussian per tissue; voxels at an edge are shared between tissues [1]_.
+
+    Parameters
+    ----------
+    x : Volume
+        Label map, numbers of `isomorph.labels`. A label that is a mixture of tissues takes their mixed brightness.
+    means, stds : tissue to number, arbitrary units
+        Brightness and texture of each of `isomorph.labels.TISSUES`.
+    seed : int
+
+    References
+    ----------
+    .. [1] Billot et al., MIDL 2020, arXiv:2003.01995
+    """
+    labels, share = x.data.long(), mixture().to(x.data.device)
+    mean = (share @ torch.tensor([means[t] for t in TISSUES], device=share.device))[labels]
+    if any(stds.values()):
+        std = (share @ torch.tensor([stds[t] for t in TISSUES], device=share.device))[labels]
+        mean = mean + std * randn(seed, *labels.shape, like=mean)
+    for axis in range(3):
+        mean = smooth(mean, BLUR, axis)
+    return x.with_data(mean.clamp(min=0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture(Step):
+    """From the contrasts that hospitals use to contrasts that no scanner makes.
+
+    A share `random` of the images has every tissue drawn independently; the others lie around one of the tables of
+    `contrasts.py`, chosen with the given weights, each tissue displaced by a normal deviate.
+    """
+
+    random: float = 0.3
+    tables: tuple[str, ...] = ("T1", "T2", "FLAIR", "PD", "CT")
+    weights: tuple[float, ...] = (3.0, 3.0, 3.0, 1.0, 0.5)
+    spread: Range = (0.02, 0.12)  # standard deviation of the displacement, white matter of a T1 = 1
+    texture: Range = (0.0, 0.06)  # standard deviation inside a tissue
+    black_air: float = 0.5  # share of images whose background is exactly zero
+
+    effect = staticmethod(paint)
+
+    def draw(self, rng: Random) -> Draw:
+        if rng.random() < self.random:
+            means = {t: rng.uniform(0.05, 1.0) for t in TISSUES}
+            air = rng.uniform(0, 0.15)
+        else:
+            table = CONTRAST_TABLES[rng.choices(self.tables, self.weights)[0]]
+            spread = rng.uniform(*self.spread)
+            means = {t: max(0.0, table[t] + rng.gauss(0, spread)) for t in TISSUES}
+            air = rng.uniform(0, 0.03)
+        means["air"] = 0.0 if rng.random() < self.black_air else air
+        texture = rng.uniform(*self.texture)
+        stds = {t: 0.0 if t == "air" else texture * rng.uniform(0.3, 1.5) for t in TISSUES}
+        return {"means": means, "stds": stds, "seed": seed(rng)}

@@ -1,0 +1,44 @@
+"""Priors are dataclasses, physics is functions: the one idea behind every random step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..volume import Volume
+
+Range = tuple[float, float]  # bounds of a uniform distribution
+Draw = dict[str, Any]  # plain numbers and words only: a draw can be written as JSON
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(ABC):
+    """A prior over the parameters of one effect; its fields are its configuration.
+
+    ``draw`` holds all the randomness and touches no voxel. ``effect`` touches voxels
+    and holds no randomness. A synthetic image is therefore a function of its draws
+    alone, which are small enough to be saved next to it.
+    """
+
+    effect: ClassVar[Callable[..., Volume]]  # (Volume, **draw) -> Volume, input untouched
+
+    @abstractmethod
+    def draw(self, rng: Random) -> Draw:
+        """Choose the parameters of one realisation of the effect."""
+
+
+def seed(rng: Random) -> int:
+    """Seed for the voxel-wise part of a draw."""
+    return rng.getrandbits(31)
+
+
+def randn(seed: int, *shape: int, like: Tensor) -> Tensor:
+    """Standard normal float32 tensor that depends on nothing but `seed`, `shape` and device."""
+    generator = torch.Generator(like.device).manual_seed(seed)
+    return torch.randn(shape, generator=generator, device=like.device)

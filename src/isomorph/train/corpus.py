@@ -1,0 +1,164 @@
+"""What a network is trained on: heads as plain arrays, prepared once from the files of a data folder.
+
+A data folder holds ``labels/`` (label maps) and, if wanted, ``t1/`` (skull-stripped T1 scans). Each becomes one
+``.safetensors`` file with ``labels`` and, for a real scan, ``target``: RAS, 1 mm, cropped around the brain. Training
+reads these alone, so that it runs where there is no image library.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from ..errors import NothingFound, SetupError
+from ..labels import ANCHORS, CLUSTER, CLUSTERS, STEP, brain_mask
+from ..volume import Volume
+
+
+@dataclass(frozen=True)
+class Head:
+    """One person: a label map, and the real T1 where there is one."""
+
+    name: str
+    labels: Volume
+    target: Volume | None
+
+
+def prepare(data: str | Path, corpus: str | Path, *, report: Callable[[str], None] = lambda _: None) -> Path:
+    """Prepare all heads of a data folder; those already there are kept.
+
+    Parameters
+    ----------
+    data : folder with ``labels/`` and ``t1/``
+    corpus : folder to write
+    report : called with one line for each head
+
+    Raises
+    ------
+    NothingFound
+        If the folder holds neither.
+    """
+    data, corpus = Path(data), Path(corpus)
+    maps = sorted((data / "labels").glob("*.nii*"))
+    scans = sorted((data / "t1").glob("*.nii*"))
+    if not maps and not scans:
+        raise NothingFound(f"{data} holds no labels/*.nii.gz and no t1/*.nii.gz; give the root that holds them.")
+    corpus.mkdir(parents=True, exist_ok=True)
+    for path, make in [(p, _from_labels) for p in maps] + [(p, _from_scan) for p in scans]:
+        out = corpus / f"{path.name.split('.')[0]}.safetensors"
+        if not out.exists():
+            _write(make(path), out)
+            report(f"prepared {out.name}")
+    return corpus
+
+
+def load(corpus: str | Path) -> list[Head]:
+    """Read all prepared heads of a folder.
+
+    Raises
+    ------
+    NothingFound
+        If there are none.
+    """
+    paths = sorted(Path(corpus).glob("*.safetensors"))
+    if not paths:
+        raise NothingFound(f"{corpus} holds no prepared heads; run `isomorph corpus DATA {corpus}` first.")
+    return [_read(path) for path in paths]
+
+
+def _from_labels(path: Path) -> Head:
+    image = _reoriented(path)
+    labels = torch.from_numpy(np.round(image.get_fdata(dtype=np.float32)).astype(np.int16))[None]
+    return _cropped(Head(path.name.split(".")[0], Volume(labels, image.affine), None))
+
+
+def _from_scan(path: Path) -> Head:
+    image = _reoriented(path)
+    x = bias_corrected(image.get_fdata(dtype=np.float32))
+    fluid, grey, white = tissue_levels(x[x > 0])
+    level = np.interp(x, [0, fluid, grey, white, 1.45 * white], list(ANCHORS.values()))
+    clusters = np.clip(np.round(level / STEP), 0, CLUSTERS - 1).astype(np.int16)
+    labels = np.where(clusters > 0, clusters + CLUSTER, 0).astype(np.int16)
+    target = Volume(torch.from_numpy((x / white).astype(np.float16))[None], image.affine)
+    return _cropped(Head(path.name.split(".")[0], target.with_data(torch.from_numpy(labels)[None]), target))
+
+
+def bias_corrected(x: np.ndarray) -> np.ndarray:
+    """N4 inside the brain of a skull-stripped scan, doi:10.1109/TMI.2010.2046908.
+
+    Parameters
+    ----------
+    x : (I, J, K) array
+        1 mm, zero outside the brain.
+
+    Raises
+    ------
+    SetupError
+        If antspyx is not installed.
+    """
+    try:
+        import ants  # type: ignore[import-not-found]
+    except ImportError:
+        raise SetupError("bias correction needs antspyx; type: pip install 'isomorph[register]'") from None
+    mask = ants.from_numpy((x > 0).astype(np.float32))
+    options = {"iters": [50, 50, 30, 20], "tol": 1e-6}
+    corrected = ants.n4_bias_field_correction(ants.from_numpy(x), mask=mask, shrink_factor=4, convergence=options)
+    return corrected.numpy() * (x > 0)
+
+
+def tissue_levels(x: np.ndarray, iterations: int = 30) -> tuple[float, float, float]:
+    """Brightness of fluid, grey and white matter of a bias-corrected T1: three-class k-means.
+
+    Parameters
+    ----------
+    x : (N,) array
+        Intensities inside the brain.
+    """
+    x = x[:: max(1, x.size // 200_000)]
+    centres = np.percentile(x, [5, 40, 80])
+    for _ in range(iterations):
+        nearest = np.abs(x[:, None] - centres).argmin(1)
+        centres = np.array([np.median(x[nearest == k]) for k in range(3)])
+    fluid, grey, white = centres.tolist()
+    return fluid, grey, white
+
+
+def _reoriented(path: Path):
+    import nibabel as nib
+
+    return nib.as_closest_canonical(nib.load(path))  # type: ignore[arg-type]
+
+
+def _cropped(head: Head, margin: int = 24) -> Head:
+    """Keep the brain and some of the head around it: neck and air would teach little."""
+    inside = np.argwhere(brain_mask(head.labels.data[0]).numpy())
+    low = np.maximum(inside.min(0) - margin, 0)
+    high = np.minimum(inside.max(0) + 1 + margin, head.labels.shape)
+    affine = head.labels.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ low
+
+    def cut(x: Volume) -> Volume:
+        return Volume(x.data[:, low[0] : high[0], low[1] : high[1], low[2] : high[2]].contiguous(), affine)
+
+    return Head(head.name, cut(head.labels), head.target and cut(head.target))
+
+
+def _write(head: Head, path: Path) -> None:
+    tensors = {"labels": head.labels.data} | ({"target": head.target.data} if head.target else {})
+    partial = path.with_name(f".{path.name}.partial")
+    save_file(tensors, partial, metadata={"affine": json.dumps(head.labels.affine.tolist())})
+    partial.replace(path)
+
+
+def _read(path: Path) -> Head:
+    with safe_open(path, "pt") as file:
+        affine = np.array(json.loads(file.metadata()["affine"]))
+        volumes = {key: Volume(file.get_tensor(key), affine) for key in file.keys()}  # noqa: SIM118
+    return Head(path.stem, volumes["labels"], volumes.get("target"))

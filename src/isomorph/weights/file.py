@@ -1,0 +1,157 @@
+"""A model is one file: safetensors, with everything that prediction must know as JSON metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse
+from safetensors.torch import save as serialise
+from torch import nn
+
+from ..errors import SetupError
+from ..nets import NETWORKS
+
+KEY = "isomorph"  # the metadata entry that holds the card
+SHIPPED = Path(__file__).parent
+REQUIRED = {"name", "network", "arguments", "white_matter", "licence", "data"}
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network ready to run, and its card.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation mode, float32; ``network.multiple`` is what each axis of its input must be a multiple of.
+    card : dict
+        The metadata of the file: ``name``, ``network``, ``arguments``, ``white_matter`` (level of white matter in
+        the raw output), ``data``, ``licence``, recipe, scores.
+    sha256 : str
+        Of the whole file.
+    """
+
+    network: nn.Module
+    card: dict[str, Any]
+    sha256: str
+
+
+def save_model(path: str | Path, network: nn.Module, card: dict[str, Any], *, half: bool = True) -> str:
+    """Write a network and its card; replaces an older file in one step.
+
+    Parameters
+    ----------
+    path : path of a ``.safetensors`` file
+    network : nn.Module
+    card : dict
+        JSON; must hold `REQUIRED`.
+    half : bool
+        Store float16 (half the size; measured to change the output by less than 0.5 % of white matter).
+
+    Returns
+    -------
+    str
+        SHA-256 of the file.
+    """
+    if missing := REQUIRED - card.keys():
+        raise ValueError(f"A model card needs {sorted(missing)}.")
+    kind = torch.float16 if half else torch.float32
+    state = {
+        k: v.detach().cpu().to(kind).contiguous() for k, v in network.state_dict().items() if v.is_floating_point()
+    }
+    content = serialise(state, metadata={KEY: json.dumps(card, allow_nan=False)})
+    partial = Path(path).with_name(f".{Path(path).name}.partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)
+    return hashlib.sha256(content).hexdigest()
+
+
+def load_model(model: str | Path = "default") -> Model:
+    """Load a shipped model by name, or any ``.safetensors`` file of this package.
+
+    Parameters
+    ----------
+    model : str or path
+        A name listed by `isomorph models`, or a file.
+
+    Raises
+    ------
+    SetupError
+        If there is no such model, or the file is damaged, incomplete or not one of ours.
+    """
+    path = _locate(model)
+    content = path.read_bytes()  # read once: what is hashed is what is parsed
+    card = _card(content, path)
+    network = NETWORKS[card["network"]](**card["arguments"])
+    try:
+        state = parse(content)
+    except SafetensorError as error:
+        raise SetupError(f"E902 {path.name} is damaged ({error}); fetch it again.") from None
+    _fill(network, state, path)
+    return Model(network.eval(), card, hashlib.sha256(content).hexdigest())
+
+
+def shipped() -> list[Path]:
+    """Files of the models that come with the package."""
+    return sorted(SHIPPED.glob("*.safetensors"))
+
+
+def read_card(path: str | Path) -> dict[str, Any]:
+    """Card of a model file, without building the network."""
+    return _card(Path(path).read_bytes(), Path(path))
+
+
+def _locate(model: str | Path) -> Path:
+    named = {path.stem: path for path in shipped()}
+    if str(model) in named:
+        return named[str(model)]
+    path = Path(model)
+    if path.suffix in {".pt", ".pth", ".ckpt", ".pkl", ".h5", ".npz"}:
+        raise SetupError(f"E901 {path.name} is not a safetensors file; a pickle can run code, so it is never opened.")
+    if not path.is_file():
+        raise SetupError(
+            f"E904 no model called {str(model)!r}; choose from {sorted(named)} or give a .safetensors file."
+        )
+    return path
+
+
+def _card(content: bytes, path: Path) -> dict[str, Any]:
+    try:
+        size = int.from_bytes(content[:8], "little")
+        if not 0 < size <= len(content) - 8:
+            raise ValueError("header length")
+        header = json.loads(content[8 : 8 + size], object_pairs_hook=_unique)
+        card = json.loads(header["__metadata__"][KEY])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SetupError(f"E902 {path.name} is damaged or not an isomorph model ({error}); fetch it again.") from None
+    if missing := REQUIRED - card.keys():
+        raise SetupError(f"E903 {path.name} has no {sorted(missing)} in its card; fetch it again.")
+    if card["network"] not in NETWORKS:
+        raise SetupError(f"E903 {path.name} needs network {card['network']!r}; this version has {sorted(NETWORKS)}.")
+    return card
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a key appears twice")
+    return table
+
+
+def _fill(network: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+    """Strict: every tensor there, none left over, right shapes, all finite."""
+    expected = {k: v for k, v in network.state_dict().items() if v.is_floating_point()}
+    wrong = sorted(expected.keys() ^ state.keys())
+    wrong += sorted(k for k in expected.keys() & state.keys() if expected[k].shape != state[k].shape)
+    if wrong:
+        raise SetupError(f"E903 {path.name} does not fit its network: {wrong[:3]} of {len(wrong)} tensors differ.")
+    if bad := sorted(k for k, v in state.items() if not v.isfinite().all()):
+        raise SetupError(f"E903 {path.name} holds values that are not finite in {bad[:3]}; fetch it again.")
+    network.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from isomorph import io
+from isomorph.errors import Refusal, SetupError, UsageError
+from isomorph.io import writer
+
+ENDS = [".nii", ".nii.gz", ".mgz", ".mgh"]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_round_trip_keeps_voxels_and_place(tmp_path, head, end):
+    path = io.write(head, tmp_path / f"out{end}", sidecar={"note": "x"})
+    back = io.load(path, kind="image")
+    assert torch.equal(back.data, head.data)
+    assert back.affine == pytest.approx(head.affine, abs=1e-4)
+    content = path.read_bytes()
+    content = gzip.decompress(content) if end in (".nii.gz", ".mgz") else content
+    other = (nib.MGHImage if end.startswith(".mg") else nib.Nifti1Image).from_bytes(content)
+    assert np.array_equal(other.get_fdata(dtype=np.float32), head.data[0].numpy())
+    assert other.affine == pytest.approx(head.affine, abs=1e-4)
+
+
+def test_header_is_new_and_both_forms_agree(tmp_path, head):
+    header = nib.load(io.write(head, tmp_path / "out.nii.gz")).header
+    assert (int(header["qform_code"]), int(header["sform_code"])) == (1, 1)
+    assert header.get_qform() == pytest.approx(header.get_sform(), abs=1e-4)
+    assert header.get_xyzt_units()[0] == "mm"
+    assert bytes(header["descrip"]).startswith(b"isomorph ")
+
+
+def test_same_image_same_bytes(tmp_path, head):
+    first = io.write(head, tmp_path / "a.nii.gz").read_bytes()
+    time.sleep(1.1)
+    assert io.write(head, tmp_path / "b.nii.gz").read_bytes() == first
+
+
+def test_sidecar_describes_the_output(tmp_path, head):
+    path = io.write(head, tmp_path / "out.nii.gz", sidecar={"model": "m", "output": {"range": [0, 1]}})
+    content = json.loads(io.sidecar_path(path).read_text())
+    assert content["synthetic"] is True
+    assert content["model"] == "m"
+    assert content["output"]["range"] == [0, 1]
+    assert content["output"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(ValueError, match="not JSON"):
+        io.write(head, tmp_path / "nan.nii.gz", sidecar={"x": float("nan")})
+    assert not (tmp_path / "nan.nii.gz").exists()
+
+
+@pytest.mark.parametrize("end", [".nii.gz", ".mgz"])
+def test_our_output_is_not_an_input(tmp_path, head, end):
+    path = io.write(head, tmp_path / f"out{end}", sidecar={})
+    assert io.check(path).codes == ["E505"]
+    assert io.load(path, kind="image").shape == head.shape
+
+
+def test_integer_types_are_clipped_and_never_scaled(tmp_path, head):
+    x = torch.tensor([300.7, -5, 1e6, 64.4]).repeat(4, 4, 1)[None]
+    for dtype, expected in (("uint8", [255, 0, 255, 64]), ("int16", [301, -5, 32767, 64])):
+        path = io.write(type(head)(x, np.eye(4)), tmp_path / f"{dtype}.nii.gz", dtype=dtype)
+        image = nib.load(path)
+        assert image.get_data_dtype() == np.dtype(dtype)
+        assert image.get_fdata()[0, 0].tolist() == expected
+
+
+def test_sheared_grid_is_kept_without_a_qform(tmp_path, head):
+    affine = head.affine.copy()
+    affine[1, 2] += 1
+    path = io.write(type(head)(head.data, affine), tmp_path / "out.nii.gz")
+    image = nib.load(path)
+    assert image.affine == pytest.approx(affine, abs=1e-4)
+    assert int(image.header["qform_code"]) == 0
+
+
+def test_what_is_not_finite_is_never_written(tmp_path, head):
+    x = head.data.clone()
+    x[0, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match="1 voxels are NaN"):
+        io.write(head.with_data(x), tmp_path / "out.nii.gz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refusals_before_the_work(tmp_path, head, nifti):
+    source = nifti()
+    link = tmp_path / "link.nii.gz"
+    link.symlink_to(tmp_path / "elsewhere.nii.gz")
+    hard = tmp_path / "hard.nii.gz"
+    os.link(source, hard)
+    for path, code in ((source, "E701"), (hard, "E701"), (link, "E706"), (tmp_path / f"{'é' * 130}.nii.gz", "E704")):
+        with pytest.raises(Refusal, match=code):
+            io.check_output(path, inputs=[source], overwrite=True)
+    with pytest.raises(Refusal, match="E705"):
+        io.check_output(source)
+    for name in ("out", "out.img", "out.nii.bz2", "out.png"):
+        with pytest.raises(UsageError):
+            io.check_output(tmp_path / name)
+    with pytest.raises(SetupError, match="E702"):
+        io.check_output(source / "out.nii.gz")
+    assert io.check_output(tmp_path / "new" / "deep" / "out.nii.gz").parent.is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_folder(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(SetupError, match="E702"):
+        io.check_output(tmp_path / "closed" / "out.nii.gz")
+
+
+def test_no_clobber_even_when_the_file_appears_late(tmp_path, head, monkeypatch):
+    path = tmp_path / "out.nii.gz"
+    verify = writer._verify
+
+    def late(*args):
+        verify(*args)
+        path.write_bytes(b"theirs")
+
+    monkeypatch.setattr(writer, "_verify", late)
+    with pytest.raises(Refusal, match="E705"):
+        io.write(head, path)
+    assert path.read_bytes() == b"theirs"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_overwrite_replaces_and_permissions_follow_the_umask(tmp_path, head):
+    path = io.write(head, tmp_path / "out.nii.gz", sidecar={})
+    with pytest.raises(Refusal, match="E705"):
+        io.write(head, path, sidecar={})
+    io.write(head.with_data(head.data * 2), path, overwrite=True, sidecar={})
+    assert torch.equal(io.load(path, kind="image").data, head.data * 2)
+    umask = os.umask(0)
+    os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_damaged_write_is_noticed(tmp_path, head, monkeypatch):
+    fsync = os.fsync
+
+    def damage(fd):
+        fsync(fd)
+        for path in tmp_path.glob(".*.tmp.*"):
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 1
+            path.write_bytes(content)
+
+    monkeypatch.setattr(writer.os, "fsync", damage)
+    with pytest.raises(SetupError, match="E703"):
+        io.write(head, tmp_path / "out.nii.gz")
+    assert list(tmp_path.iterdir()) == []
+
+
+PROGRAM = """
+    import os, resource, sys, time
+    import torch
+    from isomorph import io
+    from isomorph.io import writer
+    from isomorph.volume import Volume
+    import numpy as np
+    torch.manual_seed(0)
+    volume = Volume(torch.rand(1, 60, 60, 60), np.eye(4))
+"""
+
+
+def program(text):
+    return [sys.executable, "-c", textwrap.dedent(PROGRAM) + textwrap.dedent(text)]
+
+
+def test_full_disk_leaves_nothing(tmp_path):
+    text = """
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        io.write(volume, sys.argv[1], sidecar={})
+    except Exception as error:
+        print(type(error).__name__, error)
+    """
+    done = subprocess.run([*program(text), str(tmp_path / "out.nii.gz")], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith("SetupError E703")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stage", ["_verify", "_rename"])
+def test_killed_in_the_middle_nothing_is_at_the_final_path(tmp_path, stage):
+    text = f"""
+    def hold(*args):
+        print("now", flush=True)
+        time.sleep(60)
+    writer.{stage} = hold
+    io.write(volume, sys.argv[1], sidecar={{}})
+    """
+    path = tmp_path / "out.nii.gz"
+    with subprocess.Popen([*program(text), str(path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "now\n"
+        process.send_signal(signal.SIGKILL)
+    assert not path.exists()
+    assert not io.sidecar_path(path).exists()
+    assert io.find([tmp_path]) == []
+
+
+def test_no_identity_and_no_touch(tmp_path, nifti):
+    source = nifti("in.nii.gz", descrip=b"ZZCANARY^PHI", aux_file=b"ZZCANARY", db_name=b"ZZCANARY")
+    before = source.read_bytes()
+    scan = io.read(source)
+    for end in ENDS:
+        path = io.write(scan.volume, tmp_path / f"out{end}", sidecar={"input": scan.source}, overwrite=True)
+        content = path.read_bytes()
+        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        assert b"ZZCANARY" not in content + io.sidecar_path(path).read_bytes()
+    assert source.read_bytes() == before

@@ -1,0 +1,50 @@
+import json
+
+import pytest
+import torch
+
+from isomorph.synth import Deform, Generator
+from isomorph.synth.contrasts import CONTRAST_TABLES
+
+
+def test_a_sample_can_be_made_again_from_its_recipe(head):
+    generator = Generator()
+    first = generator(head, None, seed=7)
+    again = generator.replay(head, None, json.loads(json.dumps(first.recipe)))
+    assert torch.equal(first.image.data, again.image.data)
+    assert torch.equal(first.target.data, again.target.data)
+
+
+def test_other_seed_other_contrast(head):
+    a, b = (Generator()(head, None, seed=s).recipe[2]["means"] for s in (1, 2))
+    assert a != b
+
+
+def test_the_painted_target_is_an_mprage(head):
+    sample = Generator()(head, None, seed=3)
+    inside = sample.labels.data == 41
+    assert sample.target.data[inside].median().item() == pytest.approx(1.0, abs=0.01)
+    grey = sample.target.data[sample.labels.data == 42].median().item()
+    assert grey == pytest.approx(CONTRAST_TABLES["T1"]["cortex"], abs=0.1)
+
+
+def test_a_real_target_moves_with_its_labels(head):
+    sample = Generator()(head, head.with_data((head.data == 17).float()), seed=5)
+    number = 53 if sample.recipe[0]["mirror"] else 17
+    hippocampus = sample.labels.data == number
+    assert sample.target.data[hippocampus].mean() > 0.6
+    assert sample.target.data[~hippocampus].mean() < 0.01
+
+
+def test_a_patch_is_as_large_as_asked_and_lies_in_the_head(head):
+    sample = Generator(deform=Deform(size=(32, 24, 16)))(head, None, seed=1)
+    assert sample.image.shape == (32, 24, 16)
+    assert sample.image.spacing == (1.0, 1.0, 1.0)
+
+
+def test_the_image_is_normalised(head):
+    for seed in range(5):
+        image = Generator()(head, None, seed=seed).image.data
+        assert image.min() >= 0
+        assert image.max() <= 1.5
+        assert image.max() > 0.5

@@ -1,0 +1,66 @@
+import json
+
+import pytest
+
+from isomorph import config
+from isomorph.errors import UsageError
+from isomorph.synth import Generator
+
+
+def test_configuration_survives_the_round_trip():
+    recipe = config.load("default")
+    assert config.from_dict(json.loads(json.dumps(config.to_dict(recipe)))) == recipe
+
+
+def test_defaults_live_in_the_dataclasses_alone():
+    assert config.from_dict({"name": "x"}).generator == Generator()
+
+
+def test_overrides_are_dotted():
+    recipe = config.load("default", ("training.learning_rate=1e-5", "generator.slices.spacing=[1, 9]"))
+    assert recipe.training.learning_rate == 1e-5
+    assert recipe.generator.corruptions[2].spacing == (1, 9)
+
+
+def test_a_stage_overrides_the_generator():
+    recipe = config.load("default")
+    first, last = (config.stage_generator(recipe, recipe.training.stages[k]) for k in (0, -1))
+    assert first.contrast.random < last.contrast.random
+    assert last == recipe.generator
+
+
+@pytest.mark.parametrize("name", config.names())
+def test_each_recipe_that_ships_can_be_built_whole(name):
+    recipe = config.load(name)
+    assert recipe.name
+    for stage in recipe.training.stages:
+        config.stage_generator(recipe, stage)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("generator.gamma.exponnent=[1, 2]", r"gamma has no option \['exponnent'\]; choose from \['exponent'\]"),
+        ("generator.gama.exponent=[1, 2]", r"Unknown generator sections \['gama'\]"),
+        ("generator.gamma.exponent='wide'", r"gamma.exponent: .* got 'wide'"),
+        ("network.kind='transformer'", r"Unknown network 'transformer'; choose from"),
+        ("training.learning_rate", r"not of the form dotted.key=value"),
+        ("network.kind=compact", r"put text in quotes"),
+    ],
+)
+def test_a_mistake_is_named_with_its_alternatives(override, message):
+    with pytest.raises(UsageError, match=message):
+        config.load("default", (override,))
+
+
+def test_an_unknown_recipe_lists_those_there_are():
+    with pytest.raises(UsageError, match=r"choose from .*default"):
+        config.load("defualt")
+
+
+def test_broken_toml_is_one_line(tmp_path):
+    path = tmp_path / "broken.toml"
+    path.write_text("name = [")
+    with pytest.raises(UsageError) as caught:
+        config.load(path)
+    assert "\n" not in str(caught.value)

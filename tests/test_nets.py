@@ -1,0 +1,81 @@
+import pytest
+import torch
+
+from isomorph.nets import NETWORKS, Compact, UNet
+from isomorph.nets.compact import depth_to_space, space_to_depth
+
+SMALL = {"compact": {"features": (4, 8, 8)}, "unet": {"features": 2, "levels": 3}}
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "total"), [(1, 1, 13_242_049), (2, 1, 13_242_697), (1, 2, 13_242_074)])
+def test_the_original_has_the_published_number_of_parameters(inputs, outputs, total):
+    state = UNet(inputs, outputs).state_dict()
+    assert sum(v.numel() for v in state.values() if v.is_floating_point()) == total
+    assert len(state) == 83
+    assert sum(p.numel() for p in UNet().parameters()) == 13_239_841
+
+
+def test_the_original_step_by_step():
+    """Two levels written out by hand: skip before the norm, skip first in the concatenation."""
+    torch.manual_seed(0)
+    net = UNet(1, 1, features=2, levels=2).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    x = torch.rand(1, 1, 8, 6, 4)
+
+    def twice(level, y):
+        return torch.nn.functional.elu(level.second(torch.nn.functional.elu(level.first(y))))
+
+    top, bottom, up = net.down[0], net.down[1], net.up[0]
+    skip = twice(top, x)
+    y = bottom.norm(twice(bottom, torch.nn.functional.max_pool3d(top.norm(skip), 2)))
+    y = y.repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4)
+    y = net.head(up.norm(twice(up, torch.cat([skip, y], 1))))
+    assert torch.allclose(net(x), y, atol=1e-6)
+    assert up.norm.eps == 1e-3
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (2, 1), (1, 2)])
+def test_keeps_the_grid_and_trains(name, inputs, outputs):
+    net = NETWORKS[name](inputs=inputs, outputs=outputs, **SMALL[name])
+    m = net.multiple
+    y = net(torch.rand(1, inputs, m, 2 * m, 3 * m))
+    assert y.shape == (1, outputs, m, 2 * m, 3 * m)
+    y.square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+def test_depth_and_space_are_inverse_and_keep_neighbours_together():
+    x = torch.arange(2 * 4 * 6 * 8.0).view(1, 2, 4, 6, 8)
+    assert torch.equal(depth_to_space(space_to_depth(x)), x)
+    assert space_to_depth(x)[0, :8, 0, 0, 0].tolist() == x[0, 0, :2, :2, :2].flatten().tolist()
+
+
+def test_a_patch_and_a_head_are_treated_alike():
+    """What lies beyond the receptive field changes nothing: no statistic is taken over the volume."""
+    torch.manual_seed(0)
+    net = Compact(features=(4, 8)).eval()
+    a = torch.rand(1, 1, 64, 16, 16)
+    b = a.clone()
+    b[:, :, 44:] = 5.0
+    same = (net(a) - net(b)).abs().amax((0, 1, 3, 4)) < 1e-6
+    assert same[:8].all()
+    assert not same[44:].any()
+    patch = net(a[:, :, :40])
+    assert torch.allclose(patch[:, :, :8], net(a)[:, :, :8], atol=1e-6)
+
+
+def test_training_and_evaluation_agree():
+    net = Compact(features=(4, 8))
+    x = torch.rand(1, 1, 16, 16, 16)
+    assert torch.equal(net.train()(x), net.eval()(x))
+
+
+def test_the_tone_curve_is_piecewise_linear():
+    net = Compact(features=(4,), tones=3)
+    x = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0, 1.4]).view(1, 1, 6, 1, 1)
+    curve = torch.tensor([0.0, 2.0, 1.0]).view(1, 3, 1, 1, 1).expand(1, 3, 6, 1, 1)
+    assert net.tone(x, curve).flatten().tolist() == pytest.approx([0, 1, 2, 1.5, 1, 1])

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from conftest import save, scan
+
+from isomorph import io
+from isomorph.errors import NothingFound, SetupError, UsageError
+from isomorph.predict import Options
+from isomorph.predict.outcome import Outcome
+from isomorph.predict.plan import plan
+from isomorph.predict.scans import Listeners, predict_scans
+from isomorph.volume import Volume
+
+GOOD = "done"
+
+
+@pytest.fixture
+def options(model_file: Path) -> Options:
+    return Options(model=str(model_file), flip=False, threads=1)
+
+
+@pytest.fixture
+def folder(phantom: Volume, tmp_path: Path) -> Path:
+    """Two good scans in a tree, one bad, and something that is no image."""
+    root = tmp_path / "in"
+    (root / "sub-01").mkdir(parents=True)
+    (root / "sub-02").mkdir()
+    save(phantom, root / "sub-01" / "scan.nii.gz")
+    save(phantom, root / "sub-02" / "scan.nii.gz")
+    (root / "broken.nii.gz").write_bytes(b"")
+    (root / "notes.txt").write_text("none")
+    return root
+
+
+def test_a_folder_becomes_a_mirrored_folder_and_a_bad_scan_stops_nothing(
+    folder: Path, tmp_path: Path, options: Options
+) -> None:
+    said: list[Outcome] = []
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    summary = predict_scans([folder], tmp_path / "out", options, Listeners(say=said.append))
+    assert summary.exit_code == 4
+    assert summary.line.startswith("3 scans: 2 done, 1 refused; exit code 4")
+    assert {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()} == {
+        f"sub-0{i}/scan_desc-synth_T1w.{end}" for i in (1, 2) for end in ("nii.gz", "json")
+    }
+    assert len(said) == len(summary.outcomes) == 3
+    assert next(o for o in said if o.status == "refused").line.startswith("ERROR E101 broken.nii.gz: ")
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+    a, b = ((tmp_path / "out" / s / "scan_desc-synth_T1w.nii.gz").read_bytes() for s in ("sub-01", "sub-02"))
+    assert a == b
+
+
+def test_a_second_run_over_outputs_skips_or_refuses_and_overwrites_on_request(
+    phantom_file: Path, tmp_path: Path, options: Options
+) -> None:
+    out = tmp_path / "t1.nii.gz"
+    assert predict_scans([phantom_file], out, options).exit_code == 0
+    first = out.read_bytes()
+    again = predict_scans([phantom_file], out, options)
+    assert (again.exit_code, again.outcomes[0].message[:4]) == (5, "E705")
+    assert predict_scans([phantom_file], out, Options(**{**vars(options), "overwrite": True})).exit_code == 0
+    assert out.read_bytes() == first
+    ours = predict_scans([out], tmp_path / "again.nii.gz", options)
+    assert (ours.exit_code, ours.outcomes[0].status) == (0, "skipped")
+    own = predict_scans([phantom_file], phantom_file, Options(**{**vars(options), "overwrite": True}))
+    assert own.outcomes[0].message.startswith("E701")
+
+
+def test_the_sidecar_tells_how_the_image_was_made_and_nothing_about_who(
+    phantom_file: Path, tmp_path: Path, options: Options, model_file: Path
+) -> None:
+    out = tmp_path / "t1.nii.gz"
+    predict_scans([phantom_file], out, options)
+    text = (tmp_path / "t1.json").read_text()
+    card = json.loads(text)
+    assert card["synthetic"] is True
+    assert card["contains_face"] is True
+    assert card["status"] == GOOD
+    assert card["output"]["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+    assert card["output"]["shape"] == [64, 72, 60]
+    assert card["input"]["sha256"] == hashlib.sha256(phantom_file.read_bytes()).hexdigest()
+    assert card["model"]["sha256"] == hashlib.sha256(model_file.read_bytes()).hexdigest()
+    assert card["options"]["flip"] is False
+    assert {"read", "prepare", "network", "restore"} <= card["seconds"].keys()
+    assert {"device", "precision", "threads", "versions", "warnings"} <= card.keys()
+    for secret in (str(tmp_path), os.fspath(model_file.parent), socket.gethostname()):
+        assert secret not in text
+    user = getpass.getuser()
+    assert f"/{user}" not in text
+    image = nib.load(out)
+    np.testing.assert_array_equal(image.get_qform(), image.get_sform())
+
+
+def test_strict_turns_a_warning_about_geometry_into_a_refusal(
+    phantom: Volume, tmp_path: Path, options: Options
+) -> None:
+    image = nib.Nifti1Image(phantom.data[0].numpy(), None)
+    image.header.set_zooms((1, 1, 5))
+    nib.save(image, tmp_path / "lost.nii.gz")
+    summary = predict_scans([tmp_path / "lost.nii.gz"], tmp_path / "t1.nii.gz", options)
+    assert summary.outcomes[0].status == "done_with_warnings"
+    assert summary.outcomes[0].warnings[0].startswith("W401")
+    strict = Options(**{**vars(options), "strict": True})
+    summary = predict_scans([tmp_path / "lost.nii.gz"], tmp_path / "strict.nii.gz", strict)
+    assert (summary.exit_code, summary.outcomes[0].status) == (5, "refused")
+    assert "--strict" in summary.outcomes[0].message
+    assert not (tmp_path / "strict.nii.gz").exists()
+
+
+def test_two_scans_with_one_output_are_both_named_before_any_work(tmp_path: Path, phantom: Volume) -> None:
+    for name in ("a/x.nii.gz", "b/X.nii", "b/y.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        save(phantom, tmp_path / name)
+    with pytest.raises(UsageError, match=r"x\.nii\.gz and .*X\.nii would both become"):
+        plan([tmp_path / "a" / "x.nii.gz", tmp_path / "b" / "X.nii"], tmp_path / "out")
+    jobs = plan([tmp_path / "a" / "x.nii.gz", tmp_path / "b" / "y.nii.gz"], tmp_path / "out")
+    assert [j.target.name for j in jobs] == ["x_desc-synth_T1w.nii.gz", "y_desc-synth_T1w.nii.gz"]
+    with pytest.raises(UsageError, match="need a folder"):
+        plan([tmp_path / "a", tmp_path / "b"], tmp_path / "one.nii.gz")
+
+
+def test_one_scan_goes_into_a_folder_that_is_there_or_ends_with_a_slash(phantom_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for output in (tmp_path / "there", f"{tmp_path}/new/"):
+        assert plan([phantom_file], output)[0].target == Path(output) / "scan_desc-synth_T1w.nii.gz"
+    assert plan([phantom_file], tmp_path / "t1.nii")[0].target == tmp_path / "t1.nii"
+
+
+def test_what_is_wrong_with_the_machine_is_raised_before_any_scan(
+    phantom_file: Path, tmp_path: Path, options: Options
+) -> None:
+    with pytest.raises(NothingFound):
+        predict_scans([tmp_path / "no"], tmp_path / "out", options)
+    with pytest.raises(SetupError, match="E904"):
+        predict_scans([phantom_file], tmp_path / "t1.nii.gz", Options(model="none"))
+    with pytest.raises(UsageError, match="must end in"):
+        predict_scans([phantom_file], tmp_path / "t1.png", options)
+
+
+def test_a_full_disk_ends_the_run_and_says_what_was_not_done(
+    folder: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SetupError("E703 the disk is full")
+
+    monkeypatch.setattr(io, "write", full)
+    summary = predict_scans([folder], tmp_path / "out", options)
+    assert summary.exit_code == 6
+    assert "1 refused, 2 not run" in summary.line
+
+
+def test_a_bug_in_one_scan_is_its_own_outcome(
+    folder: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = io.read
+
+    def buggy(path: Path, **keywords: object) -> io.Scan:
+        if "sub-01" in os.fspath(path):
+            raise KeyError("oops\nline two")
+        return read(path, **keywords)
+
+    monkeypatch.setattr(io, "read", buggy)
+    summary = predict_scans([folder], tmp_path / "out", options)
+    assert [o.status for o in summary.outcomes].count("done") == 1
+    failed = next(o for o in summary.outcomes if o.status == "failed")
+    assert "internal error, KeyError" in failed.line
+    assert "\n" not in failed.line
+    assert summary.exit_code == 4
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_nothing_half_written(number: int, code: int, tmp_path: Path, model_file: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    big = scan((96, 96, 24), np.diag([1.0, 1.0, 5.0]))
+    for index in range(30):
+        save(big, source / f"{index:02}.nii")
+    run = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "isomorph.cli",
+            "predict",
+            source,
+            tmp_path / "out",
+            "--model",
+            model_file,
+            "--threads",
+            "1",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stdout
+    first = run.stdout.readline()
+    assert first.startswith("done")
+    time.sleep(0.1)
+    run.send_signal(number)
+    out, err = run.communicate(timeout=30)
+    assert run.returncode == code, err
+    assert "Traceback" not in err
+    assert "not run" in out.splitlines()[-1]
+    files = {p.name for p in (tmp_path / "out").iterdir()}
+    images = {name for name in files if name.endswith(".nii.gz")}
+    assert files == images | {name.replace(".nii.gz", ".json") for name in images}
+    for name in images:
+        assert np.isfinite(nib.load(tmp_path / "out" / name).get_fdata()).all()

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import io
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import scan
+from PIL import Image
+
+from isomorph.errors import SetupError
+from isomorph.report import Entry, draw, write_report
+
+HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\n\x1b[2J\u202ejavascript:.nii"
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+
+def page(path: Path) -> list[tuple[str, dict[str, str | None]]]:
+    parser = Tags()
+    parser.feed(path.read_text())
+    return parser.seen
+
+
+def test_a_report_has_pictures_times_warnings_and_metrics(tmp_path: Path) -> None:
+    volume = scan((20, 24, 8))
+    entries = [
+        Entry(
+            name="a.nii.gz",
+            warnings=["W405 tilted"],
+            seconds={"network": 1.25, "write": 0.5},
+            pictures={"input": draw(volume), "synthetic T1": draw(volume, window=(0, 150))},
+            metrics={"isomorph": {"psnr": 31.25}},
+        ),
+        Entry(name="b.nii.gz", status="refused", message="E101 empty"),
+    ]
+    path = write_report(tmp_path / "deep" / "page.html", entries)
+    text = path.read_text()
+    for word in ("W405 tilted", "1.25", "1.75", "31.25", "E101 empty", "not a medical device"):
+        assert word in text
+    assert sum(tag == "img" for tag, _ in page(path)) == 2
+    assert [p.name for p in path.parent.iterdir()] == ["page.html"]
+
+
+def test_nothing_in_a_report_can_run_or_call_home(tmp_path: Path) -> None:
+    texts = {"message": HOSTILE, "warnings": [HOSTILE], "seconds": {HOSTILE: 1.0}, "metrics": {HOSTILE: {HOSTILE: 1.0}}}
+    entry = Entry(name=HOSTILE, status=HOSTILE, pictures={HOSTILE: draw(scan((20, 24, 8)))}, **texts)
+    path = write_report(tmp_path / "page.html", [entry], title=HOSTILE)
+    tags = page(path)
+    assert not {"script", "iframe", "object", "link", "a"} & {tag for tag, _ in tags}
+    for tag, attributes in tags:
+        assert not [name for name in attributes if name.startswith("on")]
+        assert not [v for v in attributes.values() if v and re.search("https?:", v)]
+        if tag == "img":
+            assert (attributes["src"] or "").startswith("data:image/png;base64,")
+    policy = next(a["content"] for t, a in tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_a_picture_is_a_png_without_text_and_left_is_on_the_left() -> None:
+    volume = scan((64, 72, 60), np.eye(3))
+    picture = Image.open(io.BytesIO(draw(volume, window=(850, 950))))
+    assert not picture.text
+    grey = np.asarray(picture.convert("L")).astype(float)
+    axial = grey[:, -grey.shape[1] // 3 :][:, 40:-40]  # without the letters
+    lesion = np.argwhere(axial > 128).mean(0)
+    assert lesion[1] < axial.shape[1] / 2  # on the left
+    assert lesion[0] < axial.shape[0] / 2  # in front is up
+
+
+def test_two_volumes_are_drawn_on_one_grid() -> None:
+    fine, coarse = scan((64, 72, 60), np.eye(3)), scan((64, 72, 12))
+    assert Image.open(io.BytesIO(draw(coarse, like=fine))).size == Image.open(io.BytesIO(draw(fine))).size
+
+
+@pytest.mark.parametrize("missing", ["jinja2", "matplotlib.figure"])
+def test_a_missing_extra_says_what_to_type(missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(SetupError, match=r"pip install 'isomorph\[report\]'"):
+        write_report(tmp_path / "x.html", []) if missing == "jinja2" else draw(scan((8, 8, 8)))

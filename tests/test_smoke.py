@@ -1,0 +1,119 @@
+"""Every command as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+COMMANDS = ("predict", "check", "models", "demo")
+
+
+def isomorph(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "isomorph.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"},
+    )
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help(command: str | None) -> None:
+    done = isomorph(*([command] if command else []), "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+    assert not done.stderr
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, isomorph.cli; print([m for m in ('torch', 'numpy', 'nibabel', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_predict_one_scan_with_a_report(phantom_file: Path, model_file: Path, tmp_path: Path) -> None:
+    out, page = tmp_path / "new" / "t1.nii.gz", tmp_path / "page.html"
+    done = isomorph("predict", phantom_file, out, "--model", model_file, "--report", page, "--no-flip", "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "1 scans: 1 done; exit code 0: all done"
+    image = nib.load(out)
+    assert image.shape == (64, 72, 60)
+    assert np.isfinite(image.get_fdata()).all()
+    assert json.loads((tmp_path / "new" / "t1.json").read_text())["options"]["flip"] is False
+    assert page.read_text().count("<img") == 2
+
+
+def test_predict_refuses_a_bad_scan_in_one_line(model_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.nii.gz").write_text("<html>404</html>")
+    done = isomorph("predict", tmp_path / "bad.nii.gz", tmp_path / "t1.nii.gz", "--model", model_file)
+    assert done.returncode == 5
+    assert done.stderr.startswith("ERROR E103 bad.nii.gz: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "t1.nii.gz").exists()
+
+
+def test_a_name_that_begins_with_a_dash_works_after_two_dashes(
+    phantom_file: Path, model_file: Path, tmp_path: Path
+) -> None:
+    phantom_file.rename(tmp_path / "-scan.nii.gz")
+    done = isomorph("predict", "--model", model_file, "--", "-scan.nii.gz", "-t1.nii.gz", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "-t1.nii.gz").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (["predict"], 2, ""),
+        (["predict", "one.nii.gz"], 2, "output"),
+        (["predict", "{scan}", "out.txt", "--model", "{model}"], 2, "must end in"),
+        (["predict", "{scan}", "t1.nii.gz", "--device", "abacus"], 2, "choose from"),
+        (["predict", "{scan}", "t1.nii.gz", "--colour"], 2, "colour"),
+        (["predict", "nothing-here", "t1.nii.gz"], 3, "no image"),
+        (["check", "nothing-here"], 3, "no image"),
+        (["predict", "{scan}", "t1.nii.gz", "--model", "none"], 6, "E904"),
+    ],
+)
+def test_errors_have_their_exit_code_and_no_traceback(
+    arguments: list[str], code: int, word: str, phantom_file: Path, model_file: Path
+) -> None:
+    filled = [a.format(scan=phantom_file, model=model_file) for a in arguments]
+    done = isomorph(*filled, cwd=phantom_file.parent)
+    assert done.returncode == code, done.stderr
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_prints_one_json_object_per_file(phantom_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.nii").write_bytes(b"")
+    done = isomorph("check", tmp_path, "--json")
+    lines = {Path(line["file"]).name: line for line in map(json.loads, done.stdout.splitlines())}
+    assert done.returncode == 4
+    assert lines["scan.nii.gz"]["outcome"] in {"ok", "warn"}
+    assert (lines["empty.nii"]["outcome"], lines["empty.nii"]["codes"]) == ("refuse", ["E101"])
+    assert isomorph("check", tmp_path / "empty.nii").returncode == 5
+    assert isomorph("check", phantom_file).returncode == 0
+
+
+def test_models() -> None:
+    assert isomorph("models").returncode == 0
+
+
+@pytest.mark.slow
+def test_demo(model_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nilearn")
+    done = isomorph("demo", tmp_path / "demo", "--model", model_file)
+    assert done.returncode == 0, done.stderr
+    assert {"scan.nii.gz", "t1.nii.gz", "t1.json", "index.html"} <= {p.name for p in (tmp_path / "demo").iterdir()}
+    assert "cubic interpolation" in done.stdout
