@@ -45,6 +45,15 @@ def test_each_recipe_that_ships_can_be_built_whole(name):
         ("generator.gamma.exponent='wide'", r"gamma.exponent: .* got 'wide'"),
         ("network.kind='transformer'", r"Unknown network 'transformer'; choose from"),
         ("training.learning_rate", r"not of the form dotted.key=value"),
+        ("training.stages=[{steps=1, loss={l3=1.0}}]", r"Unknown loss \['l3'\]"),
+        ("training.stages=[{steps=1, set=['gamma.exponnent=1']}]", r"gamma has no option"),
+        ("training.precision='int4'", r"Unknown precision"),
+        ("generator.noise.sigma=[0, 0.1]", r"would do nothing; add them to generator.order"),
+        ("generator.slices.spacing=[7, 2]", r"spacing runs from 7.* to 2"),
+        ("generator.contrast.weights=[1.0]", r"5 tables want as many weights"),
+        ("generator.contrast.tables=['T7']", r"no contrast called"),
+        ("network.arguments={width=3}", r"network compact does not take"),
+        ("name.x=1", r"name is a value, not a section"),
         ("network.kind=compact", r"put text in quotes"),
     ],
 )
@@ -61,6 +70,15 @@ def test_an_unknown_recipe_lists_those_there_are():
 def test_broken_toml_is_one_line(tmp_path):
     path = tmp_path / "broken.toml"
     path.write_text("name = [")
+    with pytest.raises(UsageError) as caught:
+        config.load(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a = " + b"[" * 20_000, b"x" * (1 << 21)])
+def test_hostile_recipes_are_one_line(tmp_path, content):
+    path = tmp_path / "hostile.toml"
+    path.write_bytes(content)
     with pytest.raises(UsageError) as caught:
         config.load(path)
     assert "\n" not in str(caught.value)

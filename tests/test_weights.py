@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from isomorph.errors import SetupError
-from isomorph.nets import Compact
+from isomorph.nets import Compact, UNet
 from isomorph.weights import load_model, read_card, save_model, shipped
 
 CARD = {
@@ -98,6 +98,41 @@ def test_a_pickle_is_never_opened(tmp_path, name):
 def test_an_unknown_name_lists_what_there_is():
     with pytest.raises(SetupError, match="choose from"):
         load_model("no-such-model")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"arguments": {"width": 3}},
+        {"arguments": [1]},
+        {"arguments": {"features": [20_000, 20_000]}},
+        {"arguments": {"features": [-4, 8]}},
+        {"network": ["compact"]},
+        {"network": "transformer"},
+        {"white_matter": 0},
+        {"white_matter": -1},
+        {"white_matter": "bright"},
+    ],
+    ids=str,
+)
+def test_a_hostile_card_is_one_line(tiny, change):
+    save_file(load_file(tiny), tiny, metadata={"isomorph": json.dumps(CARD | change)})
+    with pytest.raises(SetupError, match="E903") as caught:
+        load_model(tiny)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_card_that_is_no_table_is_refused(tiny):
+    save_file(load_file(tiny), tiny, metadata={"isomorph": '"card"'})
+    with pytest.raises(SetupError, match="E903"):
+        load_model(tiny)
+
+
+def test_the_original_network_survives_the_file(tmp_path):
+    network, path = UNet(features=2, levels=3).eval(), tmp_path / "unet.safetensors"
+    save_model(path, network, CARD | {"network": "unet", "arguments": {"features": 2, "levels": 3}}, half=False)
+    x = torch.rand(1, 1, 8, 8, 8)
+    assert torch.equal(load_model(path).network(x), network(x))
 
 
 @pytest.mark.parametrize("path", shipped(), ids=lambda p: p.stem)

@@ -9,13 +9,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import UsageError
-from .nets import NETWORKS
+from .losses import LOSSES
+from .nets import build
 from .synth import ANATOMY, CONTRASTS, CORRUPTIONS, Generator
 
 Table = dict[str, Any]
+PRECISIONS = ("fp32", "bf16", "fp16")
+LARGEST = 1 << 20  # bytes of a recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,7 @@ class Recipe:
     """Everything that decides how a network comes out, but for the data."""
 
     name: str
+    licence: str = "as the data it was trained on"  # of the weights
     network: Network = field(default_factory=Network)
     generator: Generator = Generator()
     training: Training = field(default_factory=Training)
@@ -85,13 +90,12 @@ def load(source: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
         If there is no such recipe, or it holds an unknown key or a value of the wrong type.
     """
     path = Path(source)
-    text = path.read_text() if path.suffix == ".toml" and path.is_file() else _shipped(str(source))
     try:
-        table = tomllib.loads(text)
-        for override in overrides:
-            _set(table, override)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"recipe {source}: {error}; see docs/recipes.md.") from None
+        table = tomllib.loads(_text(path) if path.suffix == ".toml" and path.is_file() else _shipped(str(source)))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"recipe {source} is not TOML ({error}); see docs/recipes.md.") from None
+    for override in overrides:
+        _set(table, override)
     return from_dict(table)
 
 
@@ -104,10 +108,19 @@ def from_dict(table: Table) -> Recipe:
     """Build a recipe; missing keys keep the defaults of the dataclasses."""
     table = dict(table)
     generator = generator_from_dict(table.pop("generator", {}))
-    recipe = _checked(Recipe, table, "recipe")
-    if recipe.network.kind not in NETWORKS:
-        raise UsageError(f"Unknown network {recipe.network.kind!r}; choose from {sorted(NETWORKS)}.")
-    return dataclasses.replace(recipe, generator=generator)
+    recipe = dataclasses.replace(_checked(Recipe, table, "recipe"), generator=generator)
+    try:
+        with torch.device("meta"):  # nothing is allocated
+            build(recipe.network.kind, recipe.network.arguments)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if recipe.training.precision not in PRECISIONS:
+        raise UsageError(f"Unknown precision {recipe.training.precision!r}; choose from {PRECISIONS}.")
+    for stage in recipe.training.stages:  # a mistake in the last stage should not wait for it
+        if unknown := sorted(stage.loss.keys() - LOSSES.keys()):
+            raise UsageError(f"Unknown loss {unknown}; choose from {sorted(LOSSES)}.")
+        stage_generator(recipe, stage)
+    return recipe
 
 
 def to_dict(recipe: Recipe) -> Table:
@@ -123,6 +136,8 @@ def generator_from_dict(table: Table) -> Generator:
     known = {"order", "contrast", *ANATOMY, *CORRUPTIONS}
     if unknown := sorted((table.keys() - known) | (set(order) - CORRUPTIONS.keys())):
         raise UsageError(f"Unknown generator sections {unknown}; choose from {sorted(known)}.")
+    if idle := sorted((table.keys() & CORRUPTIONS.keys()) - set(order)):
+        raise UsageError(f"generator sections {idle} would do nothing; add them to generator.order, now {order}.")
     contrast = dict(table.get("contrast", {}))
     kind = contrast.pop("kind", "mixture")
     if kind not in CONTRASTS:
@@ -151,6 +166,12 @@ def stage_generator(recipe: Recipe, stage: Stage) -> Generator:
     return generator_from_dict(table)
 
 
+def _text(path: Path) -> str:
+    if path.stat().st_size > LARGEST:
+        raise UsageError(f"{path.name} is larger than 1 MB, which no recipe is.")
+    return path.read_text(encoding="utf-8")
+
+
 def _shipped(name: str) -> str:
     if name not in names():
         raise UsageError(f"no recipe called {name!r}; choose from {names()} or give a .toml file.")
@@ -169,6 +190,8 @@ def _set(table: Table, override: str) -> None:
     node = table
     for parent in parents:
         node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            raise UsageError(f"override {override!r}: {parent} is a value, not a section.")
     node[last] = parsed
 
 

@@ -13,13 +13,14 @@ from torch import Tensor
 from . import io
 from .errors import SetupError
 from .evaluate import METRICS
+from .evaluate.thin import thicken
 from .predict import OPTIONS, Result, synthesise
 from .predict.restore import WHITE_MATTER
 from .report import Entry, draw, write_report
 from .space import canonical_grid, onto, resample
 from .synth.bias import bias_field
 from .synth.noise import rician
-from .synth.profile import FWHM_PER_SIGMA, smooth
+from .synth.profile import smooth
 from .volume import Volume
 from .weights import Model, load_model
 
@@ -108,12 +109,7 @@ def thick_scan(truth: Volume, *, inverted: bool = True, seed: int = 0) -> Volume
         brain = (x.data > 5).float()
         x = x.with_data((1.3 * WHITE_MATTER - x.data).clamp(min=0) * smooth_mask(brain))
     x = bias_field(x, strength=0.15, spacing=60.0, seed=seed)
-    # The profile of a slice is 5 mm wide at half maximum; the grid's own voxels are 1 mm wide.
-    x = x.with_data(smooth(x.data, (THICK**2 - 1) ** 0.5 / FWHM_PER_SIGMA, axis=2))
-    affine = x.affine.copy()
-    affine[:3, 3] += affine[:3, 2] * (THICK // 2)
-    affine[:3, 2] *= THICK
-    slices = Volume(x.data[..., THICK // 2 :: THICK].contiguous(), affine)
+    slices = thicken(x, axis=2, spacing=THICK)
     return rician(slices, sigma=0.02, seed=seed + 1)
 
 

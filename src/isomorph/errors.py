@@ -11,6 +11,10 @@ Each message is one line: what was given, what was expected, what to do.
 
 from __future__ import annotations
 
+import unicodedata
+
+UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories: control, bidi, surrogates, line separators
+
 
 class IsomorphError(Exception):
     """Base of all errors raised on purpose."""
@@ -54,3 +58,8 @@ class SetupError(IsomorphError):
     """The machine cannot do it: folder not writable, disk full, weights missing or damaged, no such device."""
 
     exit_code = 6
+
+
+def escape(text: object) -> str:
+    """A name or message that is safe in one line of a log: control, ANSI and bidi characters are written out."""
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in UNSAFE else c for c in str(text))

@@ -7,7 +7,20 @@ from torch import Tensor
 
 FOREGROUND = 0.1  # of the bright end: air, even noisy, lies below; the darkest tissue mostly above
 LOW, HIGH = 0.5, 99.0  # percentiles: a handful of hot voxels must not crush the brain
+PASSES = 3  # from a first guess of what is bright to one that no longer depends on the guess
 SAMPLES = 1_000_000  # voxels looked at; a percentile needs no more
+
+
+def sampled(x: Tensor) -> Tensor:
+    """At most `SAMPLES` evenly taken voxels.
+
+    Parameters
+    ----------
+    x : tensor of any shape
+    """
+    flat = x.detach().flatten()
+    # An odd step: an even one would look at the same few planes of a grid whose sides are even.
+    return flat[:: (-(-flat.numel() // SAMPLES)) | 1]
 
 
 def percentiles(x: Tensor, *q: float) -> list[float]:
@@ -22,8 +35,7 @@ def percentiles(x: Tensor, *q: float) -> list[float]:
     -------
     list of float
     """
-    flat = x.detach().flatten()
-    flat = flat[:: max(1, -(-flat.numel() // SAMPLES))].float().sort().values
+    flat = sampled(x).float().sort().values
     last = flat.numel() - 1
     return [flat[round(p / 100 * last)].item() for p in q]
 
@@ -31,8 +43,9 @@ def percentiles(x: Tensor, *q: float) -> list[float]:
 def robust_range(x: Tensor) -> tuple[float, float]:
     """Level of air and level of bright tissue, whatever the field of view.
 
-    Air is the `LOW` percentile of all voxels; bright tissue is the `HIGH` percentile of the foreground,
-    so that the share of empty space around the head does not change the scale.
+    A magnitude image has its air at zero, however little air it shows; only one that goes below zero has its zero
+    elsewhere, at the `LOW` percentile of all voxels. Bright tissue is the `HIGH` percentile of the foreground, so that
+    the share of empty space around the head does not change the scale.
 
     Parameters
     ----------
@@ -43,11 +56,15 @@ def robust_range(x: Tensor) -> tuple[float, float]:
     low, high : float
         With ``low < high`` unless the image is constant.
     """
-    low, bright = percentiles(x, LOW, 99.9)
-    foreground = x[x > low + FOREGROUND * (bright - low)]
-    if foreground.numel() == 0:
-        return low, bright
-    return low, percentiles(foreground, HIGH)[0]
+    dark, likely, brightest = percentiles(x, LOW, 98.0, 99.9)
+    low = min(0.0, dark)
+    high = likely if likely > low else brightest  # a head that fills less than a fiftieth of the volume
+    for _ in range(PASSES):
+        foreground = x[x > low + FOREGROUND * (high - low)]
+        if foreground.numel() == 0:
+            break
+        high = percentiles(foreground, HIGH)[0]
+    return low, high
 
 
 def normalise(x: Tensor, low: float, high: float) -> Tensor:

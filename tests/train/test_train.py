@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 
 import nibabel as nib
 import numpy as np
@@ -9,11 +10,12 @@ from safetensors.torch import load_file
 
 from isomorph import config
 from isomorph.config import Stage
-from isomorph.errors import NothingFound
+from isomorph.errors import IsomorphError, NothingFound, UsageError
+from isomorph.interrupt import Interrupted
 from isomorph.losses import LOSSES
 from isomorph.train import corpus
 from isomorph.train.corpus import Head, tissue_levels
-from isomorph.train.loop import learning_rate, train
+from isomorph.train.loop import learning_rate, train, update
 from isomorph.train.source import Samples, split
 from isomorph.volume import Volume
 from isomorph.weights import load_model
@@ -166,3 +168,106 @@ def test_a_checkpoint_is_three_at_most_and_holds_no_pickle(heads, tmp_path):
     assert {os.path.splitext(p)[1] for p in os.listdir(tmp_path)} == {".json", ".jsonl", ".safetensors"}
     state = json.loads(sorted(tmp_path.glob("checkpoint-*.json"))[-1].read_text())
     assert state["step"] == 6
+
+
+def test_a_folder_in_use_is_not_begun_anew(heads, tmp_path):
+    train(config.load("default", TINY), heads, tmp_path, workers=0, report=silent)
+    with pytest.raises(UsageError, match="--resume"):
+        train(config.load("default", TINY), heads, tmp_path, workers=0, report=silent)
+    with pytest.raises(UsageError, match="another recipe"):
+        train(config.load("default", (*TINY, "training.seed=1")), heads, tmp_path, resume=True, report=silent)
+
+
+def test_a_run_killed_before_its_model_was_written_still_gives_one(heads, tmp_path):
+    recipe = config.load("default", TINY)
+    model = train(recipe, heads, tmp_path, workers=0, report=silent)
+    expected = load_file(model)
+    model.unlink()
+    again = load_file(train(recipe, heads, tmp_path, resume=True, workers=0, report=silent))
+    assert all(torch.equal(expected[k], again[k]) for k in expected)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(heads, tmp_path):
+    heads[0].labels.data[:] = 2
+    broken = [Head(h.name, h.labels, h.labels.with_data(torch.full(h.labels.data.shape, float("nan")))) for h in heads]
+    with pytest.raises(IsomorphError, match="loss is nan at step 0"):
+        train(config.load("default", TINY), broken, tmp_path, workers=0, report=silent)
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_a_held_out_name_that_is_not_there_is_refused(heads):
+    with pytest.raises(UsageError, match="'d'"):
+        split(config.load("default", (*TINY, "held_out=['d']")), heads)
+    with pytest.raises(UsageError, match="none is left"):
+        split(config.load("default", (*TINY, "held_out=['a', 'b', 'c']")), heads)
+
+
+def test_workers_make_the_same_samples(heads, tmp_path):
+    recipe = config.load("default", TINY)
+    first = load_file(train(recipe, heads, tmp_path / "0", workers=0, report=silent))
+    second = load_file(train(recipe, heads, tmp_path / "2", workers=2, report=silent))
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_training_can_begin_with_a_model(heads, tmp_path):
+    recipe = config.load("default", TINY)
+    model = train(recipe, heads, tmp_path / "first", workers=0, report=silent)
+    still = config.load("default", (*TINY, "training.learning_rate=0.0", "training.stages=[{steps=1}]"))
+    again = train(still, heads, tmp_path / "second", start=str(model), workers=0, report=silent)
+    first, second = load_file(model), load_file(again)
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_the_average_lags_behind_the_network():
+    network, average = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    with torch.no_grad():
+        network.weight.fill_(1.0)
+        average.weight.fill_(0.0)
+    for _ in range(2):
+        update(average, network, 0.9)
+    assert average.weight.item() == pytest.approx(1 - 0.9**2)
+
+
+def test_a_signal_saves_and_the_run_goes_on_from_there(heads, tmp_path):
+    recipe = config.load("default", (*TINY, "training.stages=[{steps=60}]", "training.save_every=1000"))
+    whole = load_file(train(recipe, heads, tmp_path / "whole", workers=0, report=silent))
+
+    def pull(entry):
+        signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Interrupted) as caught:
+        train(recipe, heads, tmp_path / "parts", workers=0, report=pull)
+    assert caught.value.exit_code == 143
+    assert (tmp_path / "parts" / "checkpoint-0000050.json").exists()
+    parts = load_file(train(recipe, heads, tmp_path / "parts", resume=True, workers=0, report=silent))
+    assert all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
+def oblique(tmp_path, labels, degrees=20.0):
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    affine = np.array([[c, -s, 0, 5], [s, c, 0, 7], [0, 0, 1, -3], [0, 0, 0, 1]])
+    (tmp_path / "labels").mkdir()
+    nib.save(nib.Nifti1Image(labels, affine), tmp_path / "labels" / "one.nii.gz")
+
+
+def test_an_oblique_map_is_taken_along_its_own_axes(tmp_path):
+    data = np.zeros((60, 60, 60), np.float32)
+    data[20:40, 20:40, 20:40] = 3
+    oblique(tmp_path, data)
+    (head,) = corpus.load(corpus.prepare(tmp_path, tmp_path / "corpus"))
+    assert np.array_equal(head.labels.affine[:3, :3], np.eye(3))
+    assert (head.labels.data == 3).sum() == 20**3
+
+
+def test_a_label_that_is_not_in_the_table_is_named(tmp_path):
+    oblique(tmp_path, np.full((40, 40, 40), 251, np.float32))
+    with pytest.raises(UsageError, match="251"):
+        corpus.prepare(tmp_path, tmp_path / "corpus")
+
+
+def test_a_name_that_appears_twice_is_refused(tmp_path):
+    for folder in ("labels", "t1"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "sub-1.nii.gz").touch()
+    with pytest.raises(UsageError, match="sub-1"):
+        corpus.prepare(tmp_path, tmp_path / "corpus")

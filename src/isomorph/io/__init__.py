@@ -1,21 +1,27 @@
 """The only room that touches image files: read without trust, write so that what is there is complete."""
 
-from isomorph.io.find import find
-from isomorph.io.names import Notice, escape, sidecar_path
-from isomorph.io.reader import Scan, Verdict, check, load, read
-from isomorph.io.writer import check_output, save, write
+from isomorph.io.find import find, survey
+from isomorph.io.names import Notice, described, escape, sidecar, sidecar_path
+from isomorph.io.reader import Scan, Verdict, check, digest, load, read
+from isomorph.io.target import Guard, check_output
+from isomorph.io.writer import save, write
 
 __all__ = [
+    "Guard",
     "Notice",
     "Scan",
     "Verdict",
     "check",
     "check_output",
+    "described",
+    "digest",
     "escape",
     "find",
     "load",
     "read",
     "save",
+    "sidecar",
     "sidecar_path",
+    "survey",
     "write",
 ]

@@ -88,7 +88,7 @@ def slurp(path: str | os.PathLike[str], limit: int) -> bytes:
     return raw
 
 
-BIGGER = "give the brain volume alone, or raise --max-input-gb"
+BIGGER = "give the brain volume alone, or reduce it to float32 or int16"
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool1d
 
 from isomorph.errors import Refusal
-from isomorph.intensity import FOREGROUND, SAMPLES, robust_range
+from isomorph.intensity import FOREGROUND, SAMPLES, robust_range, sampled
 from isomorph.io.names import Notice
 
 LABELS = 64  # distinct whole numbers that a segmentation may have
@@ -81,7 +81,7 @@ def look(x: Tensor, spacing: tuple[float, float, float], *, ct: bool = False, th
     count = int(mask.sum())
     if modality == "mr" and count >= HANDFUL and labelled(x):
         reason = f"at most {LABELS} flat whole numbers: a label map or mask, not a scan"
-        raise Refusal("E504", reason, "give the scan itself, or --force")
+        raise Refusal("E504", reason, "give the scan itself")
     volume = count * voxel
     if high <= low or volume < LEAST:
         raise Refusal("E503", f"content of {volume:.2g} cm3, at least {LEAST:g} cm3 is needed", "give a scan of a head")
@@ -100,15 +100,9 @@ def look(x: Tensor, spacing: tuple[float, float, float], *, ct: bool = False, th
     return Look(modality, volume, coverage, ceiling, offset, tuple(notices))
 
 
-def _sample(x: Tensor) -> Tensor:
-    flat = x.flatten()
-    # An odd step: an even one can meet the same columns again and again.
-    return flat[:: max(1, flat.numel() // SAMPLES) | 1]
-
-
 def _tomogram(x: Tensor, least: float, most: float) -> tuple[bool, float, list[Notice]]:
     """Whether values are Hounsfield units, and what to add or know if they nearly are."""
-    s = _sample(x)
+    s = sampled(x)
 
     def share(low: float, high: float) -> float:
         return ((s >= low) & (s <= high)).float().mean().item()
@@ -134,7 +128,7 @@ def _tomogram(x: Tensor, least: float, most: float) -> tuple[bool, float, list[N
 
 def labelled(x: Tensor) -> bool:
     """Whether the image is flat patches of few whole numbers."""
-    s = _sample(x)
+    s = sampled(x)
     if x.numel() <= 1e5 or not bool((s == s.round()).all()) or s.unique().numel() > LABELS:
         return False
     if not bool((x == x.round()).all()) or x.unique().numel() > LABELS:
@@ -162,7 +156,7 @@ def _signal(x: Tensor, low: float, high: float, most: float, phase: bool) -> tup
 
 
 def _phase(x: Tensor) -> bool:
-    s = _sample(x)
+    s = sampled(x)
     s = s[s != 0]
     if s.numel() < 1000 or not s.min() < 0 < s.max():
         return False

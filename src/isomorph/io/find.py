@@ -10,33 +10,42 @@ from isomorph.io.names import is_ours, suffix
 
 
 def find(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Images in files and folders, sorted, each once, without those that isomorph made; see `survey`."""
+    return survey(paths)[0]
+
+
+def survey(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Path], list[Path]]:
     """Images in files and folders, sorted, each once.
 
     A file that is named is taken as it is, so that `read` can say what is wrong with it. In a folder, and all below,
-    images count by suffix in any case, a .hdr/.img pair once; hidden files and what isomorph wrote are left out.
-    Links to folders are not followed: they can lead round in a circle.
+    images count by suffix in any case, a .hdr/.img pair once; hidden files are left out. Links to folders are not
+    followed: they can lead round in a circle.
 
     Parameters
     ----------
     paths : paths
+
+    Returns
+    -------
+    images, ours : list of Path
+        To be read; and what isomorph wrote into these folders.
     """
     found: dict[Path, None] = {}
+    ours: dict[Path, None] = {}
     for path in map(Path, paths):
-        if os.path.isdir(path):
-            found |= dict.fromkeys(_below(path))
-        else:
+        if not os.path.isdir(path):
             found[path] = None
-    return _pairs_once(list(found))
+            continue
+        for image in _below(path):
+            (ours if is_ours(image) else found)[image] = None
+    return _pairs_once(list(found)), [path for path in ours if path not in found]
 
 
 def _below(folder: Path) -> list[Path]:
     images = []
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
-        for name in sorted(names):
-            path = Path(root, name)
-            if suffix(name) and not name.startswith(".") and not is_ours(path):
-                images.append(path)
+        images += [Path(root, name) for name in names if suffix(name) and not name.startswith(".")]
     return sorted(images)
 
 

@@ -147,7 +147,9 @@ def _choose(claims: Claims) -> tuple[np.ndarray, str, list[Notice]]:
     broken = claims.scode > 0
     if claims.qcode > 0:
         if (np.abs(claims.pixdim) == 0).any():
-            raise Refusal("E402", f"a voxel size is zero ({_sizes(claims.pixdim)})", "give it with --voxel-size")
+            raise Refusal(
+                "E402", f"a voxel size is zero ({_sizes(claims.pixdim)})", "repair the header or convert the scan again"
+            )
         if claims.qform is None or not box(claims.qform) > SINGULAR:
             raise Refusal("E401", "the orientation (qform) is not valid", "repair the header or convert the scan again")
         notices = [Notice("W402", "sform is not a valid affine; qform used")] if broken else []
@@ -157,7 +159,9 @@ def _choose(claims: Claims) -> tuple[np.ndarray, str, list[Notice]]:
             "E401", "neither orientation nor voxel size is valid", "repair the header or convert the scan again"
         )
     if (claims.pixdim == 0).any():
-        raise Refusal("E402", f"a voxel size is zero ({_sizes(claims.pixdim)})", "give it with --voxel-size")
+        raise Refusal(
+            "E402", f"a voxel size is zero ({_sizes(claims.pixdim)})", "repair the header or convert the scan again"
+        )
     affine = np.eye(4)
     affine[:3, :3] = claims.directions * np.abs(claims.pixdim)
     affine[:3, 3] = -affine[:3, :3] @ ((np.array(claims.shape) - 1) / 2)
@@ -186,7 +190,7 @@ def _unit(claims: Claims, affine: np.ndarray) -> tuple[float, list[Notice]]:
     if claims.unit != 1 and plausible(1.0):
         return 1.0, [Notice("W406", f"header says {_unit_name(claims.unit)}, its numbers are plainly mm; flag ignored")]
     reason = f"voxels of {_sizes(sizes * claims.unit)} mm are outside {VOXEL[0]:g} to {VOXEL[1]:g} mm"
-    raise Refusal("E404", reason, "repair the header or give --voxel-size")
+    raise Refusal("E404", reason, "repair the header or convert the scan again")
 
 
 def _judge(claims: Claims, affine: np.ndarray, unit: float, chosen: str) -> list[Notice]:

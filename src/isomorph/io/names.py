@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from isomorph.errors import escape
 
 # Longest first, so that ".nii.gz" wins over ".gz".
 SUFFIXES = (".nii.gz", ".nii.bz2", ".hdr.gz", ".img.gz", ".mgh.gz", ".nii", ".hdr", ".img", ".mgh", ".mgz")
 SUPPORTED = ".nii .nii.gz .nii.bz2 .mgh .mgz .hdr/.img"
 SIDECAR_BYTES = 1 << 20
+MARK = "desc-synth"  # the part of a name that is ours alone; desc-synthstrip is not
+__all__ = [
+    "MARK",
+    "SUFFIXES",
+    "SUPPORTED",
+    "Notice",
+    "described",
+    "escape",
+    "is_ours",
+    "sidecar",
+    "sidecar_path",
+    "suffix",
+]
 
 
 @dataclass(frozen=True)
@@ -30,14 +45,6 @@ class Notice:
 
     code: str
     message: str
-
-
-def escape(name: object) -> str:
-    """A name that is safe in one line of a log: control, ANSI and bidi characters are written out."""
-    unsafe = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-    return "".join(
-        c.encode("unicode_escape").decode() if unicodedata.category(c) in unsafe else c for c in os.fspath(str(name))
-    )
 
 
 def suffix(path: str | os.PathLike[str]) -> str:
@@ -67,9 +74,32 @@ def sidecar(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def is_ours(path: str | os.PathLike[str]) -> bool:
-    """Whether the name or the sidecar says that isomorph made this image."""
-    entities = Path(path).name.lower().split("_")
-    if any(e.startswith("desc-synth") for e in entities):
+    """Whether the name, or a sidecar that describes this very file, says that isomorph made this image."""
+    name = Path(path).name.lower()
+    if MARK in name[: len(name) - len(suffix(name))].split("_"):
         return True
     content = sidecar(path)
-    return content.get("synthetic") is True and content.get("tool") == "isomorph"
+    return content.get("synthetic") is True and content.get("tool") == "isomorph" and described(path, content)
+
+
+def described(path: str | os.PathLike[str], content: dict[str, Any]) -> bool:
+    """Whether a sidecar's size and checksum are those of an image.
+
+    Parameters
+    ----------
+    path : path of the image
+    content : dict
+        Of the sidecar.
+    """
+    output = content.get("output")
+    if not isinstance(output, dict):
+        return False
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            info = os.fstat(fd)
+            if not stat.S_ISREG(info.st_mode) or info.st_size != output.get("size"):
+                return False
+            return hashlib.file_digest(file, "sha256").hexdigest() == output.get("sha256")
+    except OSError:
+        return False

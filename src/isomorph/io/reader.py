@@ -99,7 +99,14 @@ def read(
         raise UsageError(f"kind is 'scan' or 'image', not {kind!r}")
     if frame != "mean" and not (isinstance(frame, int) and frame >= 0):
         raise UsageError(f"frame is 'mean' or a number from 0, not {frame!r}")
-    file = _open(Path(path), frame, int(max_gb * 1e9), kind)
+    try:
+        return _judged(_open(Path(path), frame, int(max_gb * 1e9), kind), frame, ct, kind)
+    except (MemoryError, RecursionError):
+        raise Refusal("E801", "not enough memory for this image", "use a larger machine") from None
+
+
+def _judged(file: _File, frame: int | str, ct: bool, kind: str) -> Scan:
+    """Apply every rule on place and content."""
     header = file.header
     place = geometry.decide(header.claims)
     notices = [*file.notices, *place.notices]
@@ -138,10 +145,23 @@ def check(path: str | os.PathLike[str], *, frame: int | str = 0, ct: bool = Fals
         notices = read(path, frame=frame, ct=ct, max_gb=max_gb).warnings
     except Refusal as error:
         return Verdict(name, "refuse", [error.code], [str(error)])
-    except (MemoryError, RecursionError):
-        return Verdict(name, "refuse", ["E801"], ["E801 not enough memory for this image; use a larger machine"])
     codes, messages = [n.code for n in notices], [f"{n.code} {n.message}" for n in notices]
     return Verdict(name, "warn" if notices else "ok", codes, messages)
+
+
+def digest(path: str | os.PathLike[str], *, max_gb: float = MAX_GB) -> str:
+    """SHA-256 of the bytes of an image, as `read` puts it into `Scan.source`: of both files of a pair.
+
+    Raises
+    ------
+    Refusal
+        If they cannot be read.
+    """
+    halves = _partner(Path(path)) or (Path(path),)
+    sha = hashlib.sha256()
+    for half in halves:
+        sha.update(container.slurp(half, int(max_gb * 1e9)))
+    return sha.hexdigest()
 
 
 def _open(path: Path, frame: int | str, limit: int, kind: str) -> _File:
@@ -221,7 +241,7 @@ def _bytes_needed(header: Header, size: int, packed: str, limit: int, frame: int
     if frame == "mean":
         return header.end
     if int(frame) >= header.frames:
-        raise Refusal("E207", f"frame {frame} of {header.frames} does not exist", "choose another --frame")
+        raise Refusal("E207", f"frame {frame} of {header.frames} does not exist", "choose another frame")
     return header.offset + (int(frame) + 1) * (header.end - header.offset) // header.frames
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
 import hashlib
 import io
 import json
 import os
-import uuid
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,18 +17,15 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from isomorph.errors import Refusal, SetupError, UsageError
+from isomorph.errors import SetupError
 from isomorph.io import container, geometry, mgh, nifti
-from isomorph.io.names import escape, sidecar_path, suffix
+from isomorph.io.names import sidecar_path, suffix
+from isomorph.io.target import PathLike, check_output, present, trouble
+from isomorph.place import rename, staged, sync
 from isomorph.volume import Volume
 
-WRITABLE = (".nii.gz", ".nii", ".mgz", ".mgh")
 DTYPES = ("float32", "int16", "uint8")
 LEVEL = 3  # of gzip: 6 takes twice as long for 2 % less
-NAME_MAX = 255  # bytes, on every file system that matters
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -42,52 +38,6 @@ class _Image:
     dtype: str
 
 
-def check_output(path: PathLike, *, inputs: Iterable[PathLike] = (), overwrite: bool = False) -> Path:
-    """Everything that can be known to go wrong with an output, before the work; makes its folder.
-
-    Parameters
-    ----------
-    path : path
-        Of the image to come: .nii.gz, .nii, .mgz or .mgh.
-    inputs : paths
-        Files that must never be written to.
-    overwrite : bool
-        Whether a file at `path` may be replaced.
-
-    Raises
-    ------
-    UsageError
-        Another extension.
-    Refusal
-        E701 output is an input, E704 name too long, E705 output exists, E706 output is a link.
-    SetupError
-        E702 the folder cannot be written.
-    """
-    path = Path(path)
-    said = escape(path.name)
-    if suffix(path) not in WRITABLE:
-        raise UsageError(f"output name {said!r} must end in one of {' '.join(WRITABLE)}; add one")
-    if len(os.fsencode(sidecar_path(path).name)) + 8 > NAME_MAX or len(os.fsencode(path.name)) > NAME_MAX:
-        raise Refusal(
-            "E704", f"output name has {len(os.fsencode(path.name))} bytes, {NAME_MAX} are possible", "shorten it"
-        )
-    try:
-        for source in inputs:
-            if _same(path, Path(source)):
-                raise Refusal("E701", "the output is the input itself", "choose another output")
-        for target in (path, sidecar_path(path)):
-            if target.is_symlink():
-                raise Refusal("E706", f"{escape(target.name)} is a link, which is never written through", "remove it")
-            if target.exists() and (not overwrite or not target.is_file()):
-                raise Refusal("E705", f"{escape(target.name)} exists already", "choose another output or --overwrite")
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _setup(error) from None
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise SetupError("E702 the output folder is not writable; choose another or change its permissions")
-    return path
-
-
 def write(
     volume: Volume,
     path: PathLike,
@@ -97,8 +47,9 @@ def write(
     description: str = "synthetic",
     dtype: str = "float32",
     inputs: Iterable[PathLike] = (),
+    root: PathLike | None = None,
 ) -> Path:
-    """Write an image, verify it, give it its name, then write its sidecar, last.
+    """Write an image and its sidecar, verify both, then give them their names: the sidecar last, or neither.
 
     Parameters
     ----------
@@ -116,6 +67,8 @@ def write(
         ``float32``, or ``int16`` or ``uint8``: rounded and clipped, never scaled.
     inputs : paths
         Files that must never be written to.
+    root : path, optional
+        Folder that the output must stay in, links resolved.
 
     Raises
     ------
@@ -124,28 +77,22 @@ def write(
     ValueError
         Voxels that are not finite, or a type that is not offered.
     """
-    path = check_output(path, inputs=inputs, overwrite=overwrite)
+    path = check_output(path, inputs=inputs, overwrite=overwrite, root=root)
     image = _image(volume, suffix(path), description, dtype)
     packed = suffix(path) in (".nii.gz", ".mgz")
     content = _compress(image.payload) if packed else image.payload
     text = None if sidecar is None else _json(sidecar, image, content)  # fails, if it must, before anything is written
-    _place(path, content, overwrite, image)
-    if text is not None:
-        _place(sidecar_path(path), text, overwrite, None)
+    files = [(path, content)] + ([] if text is None else [(sidecar_path(path), text)])
+    try:
+        _settle(files, overwrite, image)
+    except OSError as error:
+        raise trouble(error) from None
     return path
 
 
 def save(volume: Volume, path: PathLike, *, overwrite: bool = False, dtype: str = "float32") -> Path:
     """Write an image without sidecar; see `write`."""
     return write(volume, path, overwrite=overwrite, dtype=dtype, description="image")
-
-
-def _same(path: Path, source: Path) -> bool:
-    """Whether two names lead to one file, by device and inode."""
-    try:
-        return os.path.samestat(path.stat(), source.stat())
-    except OSError:
-        return False
 
 
 def _image(volume: Volume, end: str, description: str, dtype: str) -> _Image:
@@ -218,50 +165,27 @@ def _json(sidecar: dict[str, Any], image: _Image, content: bytes) -> bytes:
         raise ValueError(f"The sidecar is not JSON ({error}); give plain numbers, text, lists and dicts.") from None
 
 
-def _place(path: Path, content: bytes, overwrite: bool, image: _Image | None) -> None:
-    """Write under a temporary name in the same folder, flush, verify, rename, flush the folder."""
-    temporary = path.with_name(f".{_short(path.name)}.{uuid.uuid4().hex}.tmp{suffix(path) or path.suffix}")
-    try:
-        # The kernel applies the umask: mkstemp would leave 0600.
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(fd)
-        _verify(temporary, content, image)
-        _rename(temporary, path, overwrite)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _settle(files: list[tuple[Path, bytes]], overwrite: bool, image: _Image) -> None:
+    """Write everything under temporary names, verify, then rename: the image first, its sidecar last."""
+    with ExitStack() as stack:
+        ready = [(path, stack.enter_context(staged(path, content)), content) for path, content in files]
+        for path, temporary, content in ready:
+            _verify(temporary, content, image if path is files[0][0] else None)
+        placed: list[Path] = []
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise _setup(error) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _short(name: str) -> str:
-    return os.fsencode(name)[:100].decode(errors="ignore")
-
-
-def _rename(temporary: Path, path: Path, overwrite: bool) -> None:
-    if overwrite:
-        os.replace(temporary, path)
-        return
-    try:
-        # A hard link fails where a file exists; a rename would replace what another process just wrote.
-        os.link(temporary, path)
-    except FileExistsError:
-        raise Refusal("E705", f"{escape(path.name)} exists already", "choose another output or --overwrite") from None
-    except OSError as error:
-        if error.errno not in NO_LINK:
+            for path, temporary, _ in ready:
+                rename(temporary, path, overwrite=overwrite)
+                placed.append(path)
+            sync(files[0][0].parent)
+        except BaseException as error:
+            if overwrite and placed and isinstance(error, OSError):
+                why = os.strerror(error.errno or 0).lower()
+                raise SetupError(f"E702 the image was replaced, its JSON was not ({why}); run it again") from None
+            for path in [] if overwrite else placed:
+                path.unlink(missing_ok=True)
+            if isinstance(error, FileExistsError):
+                raise present(next(path for path, _ in files if path not in placed)) from None
             raise
-        if path.exists():
-            raise Refusal(
-                "E705", f"{escape(path.name)} exists already", "choose another output or --overwrite"
-            ) from None
-        os.replace(temporary, path)
 
 
 def _verify(path: Path, content: bytes, image: _Image | None) -> None:
@@ -278,12 +202,3 @@ def _verify(path: Path, content: bytes, image: _Image | None) -> None:
         good = good and bool(np.allclose(place, image.affine, rtol=1e-5, atol=1e-3))
     if not good:
         raise SetupError("E703 the image read back differs from the one written; check the disk, then try again")
-
-
-def _setup(error: OSError) -> SetupError:
-    if error.errno in FULL:
-        return SetupError("E703 the disk or quota is full, nothing was left behind; make space, then run again")
-    if error.errno == errno.ENAMETOOLONG:
-        return SetupError("E704 the output path is too long; shorten it")
-    why = os.strerror(error.errno).lower() if error.errno else "unknown error"
-    return SetupError(f"E702 the output cannot be written ({why}); choose another folder or change its permissions")

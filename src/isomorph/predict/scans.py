@@ -14,7 +14,7 @@ from .. import io
 from ..errors import IsomorphError, Refusal, SetupError
 from ..volume import Volume
 from ..weights import Model, load_model
-from .interrupt import Interrupted, Signals, listening
+from ..interrupt import Interrupted, Signals, listening
 from .options import OPTIONS, Options
 from .outcome import Outcome, Summary, exit_code
 from .plan import Job, plan

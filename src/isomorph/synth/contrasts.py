@@ -3,7 +3,7 @@
 The cerebral values of T1 and T2 are the priors of SynthSR (median of scans, 0-255, here divided by 226.4 so that
 white matter of a T1 is 1; doi:10.1016/j.neuroimage.2021.118206). FLAIR, PD, T2* and the tissues outside the brain
 follow from the usual relaxation times and are approximate: every draw displaces each of them. CT is HU / 80, clipped
-to 0..1 as prediction does.
+to 0..1 as prediction clips it.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
@@ -14,6 +15,7 @@ from .contrasts import CONTRAST_TABLES
 from .profile import smooth
 from .step import Draw, Range, Step, randn, seed
 
+SURFACE = ("skin", "soft", "marrow", "mucosa")
 BLUR = 0.5  # voxels: label maps have hard edges, but tissues share voxels
 
 
@@ -54,10 +56,18 @@ class Mixture(Step):
     tables: tuple[str, ...] = ("T1", "T2", "FLAIR", "PD", "CT")
     weights: tuple[float, ...] = (3.0, 3.0, 3.0, 1.0, 0.5)
     spread: Range = (0.02, 0.12)  # standard deviation of the displacement, white matter of a T1 = 1
+    surface: Range = (0.6, 2.0)  # factor for what lies under the surface coil: skin, fat, marrow
     texture: Range = (0.0, 0.06)  # standard deviation inside a tissue
     black_air: float = 0.5  # share of images whose background is exactly zero
 
     effect = staticmethod(paint)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if unknown := sorted(set(self.tables) - CONTRAST_TABLES.keys()):
+            raise ValueError(f"no contrast called {unknown}; choose from {sorted(CONTRAST_TABLES)}")
+        if len(self.weights) != len(self.tables):
+            raise ValueError(f"{len(self.tables)} tables want as many weights, not {len(self.weights)}")
 
     def draw(self, rng: Random) -> Draw:
         if rng.random() < self.random:
@@ -68,6 +78,8 @@ class Mixture(Step):
             spread = rng.uniform(*self.spread)
             means = {t: max(0.0, table[t] + rng.gauss(0, spread)) for t in TISSUES}
             air = rng.uniform(0, 0.03)
+            near = math.exp(rng.uniform(*(math.log(factor) for factor in self.surface)))
+            means |= {t: near * means[t] for t in SURFACE}
         means["air"] = 0.0 if rng.random() < self.black_air else air
         texture = rng.uniform(*self.texture)
         stds = {t: 0.0 if t == "air" else texture * rng.uniform(0.3, 1.5) for t in TISSUES}

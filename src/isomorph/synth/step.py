@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from random import Random
 from typing import Any, ClassVar
 
@@ -27,6 +27,12 @@ class Step(ABC):
     """
 
     effect: ClassVar[Callable[..., Volume]]  # (Volume, **draw) -> Volume, input untouched
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, tuple) and len(value) == 2 and value[0] > value[1]:
+                raise ValueError(f"{field.name} runs from {value[0]} to {value[1]}; give the lower bound first")
 
     @abstractmethod
     def draw(self, rng: Random) -> Draw:

@@ -32,7 +32,7 @@ def window(x: Volume, *, gain: float) -> Volume:
 class Window(Step):
     """From a scan whose fat outshines the brain to one without any."""
 
-    gain: Range = (0.7, 1.3)
+    gain: Range = (0.55, 1.3)
 
     effect = staticmethod(window)
 

@@ -11,11 +11,35 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from ..config import Recipe, to_dict
+from ..errors import UsageError
+
 KEEP = 3
 
 
+def open_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
+    """Make sure that a folder belongs to this run, and say so in ``recipe.json``.
+
+    Raises
+    ------
+    UsageError
+        If it holds checkpoints and `resume` was not asked for, or they are those of another recipe.
+    """
+    wanted, path = json.dumps(to_dict(recipe), indent=1), folder / "recipe.json"
+    if any(folder.glob("checkpoint-*.json")):
+        if not resume:
+            raise UsageError(f"{folder.name} holds checkpoints; give --resume to go on, or another folder.")
+        if path.exists() and path.read_text() != wanted:
+            raise UsageError(
+                f"{folder.name} holds checkpoints of another recipe; give the same recipe and --set, or begin a new "
+                "folder with --start and the model of the old one."
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(path, wanted.encode())
+
+
 def save_checkpoint(
-    folder: Path, step: int, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+    folder: Path, step: int, seconds: float, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
 ) -> None:
     """Write everything that the next step depends on, then forget all but the last three.
 
@@ -23,6 +47,7 @@ def save_checkpoint(
     ----------
     folder : of the run
     step : number of steps done
+    seconds : spent on them
     network, average : same architecture
     optimiser : torch.optim.Optimizer
     """
@@ -30,7 +55,8 @@ def save_checkpoint(
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()} | moments
     content = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
-    state = {"step": step, "sha256": hashlib.sha256(content).hexdigest(), "optimiser": scalars}
+    digest = hashlib.sha256(content).hexdigest()
+    state = {"step": step, "seconds": seconds, "sha256": digest, "optimiser": scalars}
     stem = folder / f"checkpoint-{step:07d}"
     _replace(stem.with_suffix(".safetensors"), content)
     _replace(stem.with_suffix(".json"), json.dumps(state, allow_nan=False).encode())  # last: it makes the other count
@@ -39,13 +65,14 @@ def save_checkpoint(
         old.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
-def load_checkpoint(folder: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+def load_checkpoint(
+    folder: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+) -> tuple[int, float]:
     """Load the newest checkpoint that verifies.
 
     Returns
     -------
-    int
-        Steps done; 0 where there is no checkpoint.
+    steps done, and seconds spent on them; 0, 0 where there is no checkpoint
     """
     for path in sorted(folder.glob("checkpoint-*.json"), reverse=True):
         found = _verified(path)
@@ -55,8 +82,8 @@ def load_checkpoint(folder: Path, network: nn.Module, average: nn.Module, optimi
         for prefix, module in (("network.", network), ("average.", average)):
             module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         _unflatten(optimiser, tensors, state["optimiser"])
-        return state["step"]
-    return 0
+        return state["step"], state["seconds"]
+    return 0, 0.0
 
 
 def _verified(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:

@@ -17,8 +17,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ..errors import NothingFound, SetupError
-from ..labels import ANCHORS, CLUSTER, CLUSTERS, STEP, brain_mask
+from ..errors import NothingFound, SetupError, UsageError
+from ..labels import ANCHORS, CLUSTER, CLUSTERS, LABELS, STEP, brain_mask
+from ..space import canonical_grid, resample
 from ..volume import Volume
 
 
@@ -44,6 +45,8 @@ def prepare(data: str | Path, corpus: str | Path, *, report: Callable[[str], Non
     ------
     NothingFound
         If the folder holds neither.
+    UsageError
+        If two heads have one name, or a map holds a label that is not in the table.
     """
     data, corpus = Path(data), Path(corpus)
     maps = sorted((data / "labels").glob("*.nii*"))
@@ -51,10 +54,13 @@ def prepare(data: str | Path, corpus: str | Path, *, report: Callable[[str], Non
     if not maps and not scans:
         raise NothingFound(f"{data} holds no labels/*.nii.gz and no t1/*.nii.gz; give the root that holds them.")
     corpus.mkdir(parents=True, exist_ok=True)
-    for path, make in [(p, _from_labels) for p in maps] + [(p, _from_scan) for p in scans]:
-        out = corpus / f"{path.name.split('.')[0]}.safetensors"
+    names = [_name(path) for path in maps + scans]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"{data.name} holds {twice[:3]} twice; give each person a name of its own.")
+    for path in maps + scans:
+        out = corpus / f"{_name(path)}.safetensors"
         if not out.exists():
-            _write(make(path), out)
+            _write(_from_labels(path) if path in maps else _from_scan(path), out)
             report(f"prepared {out.name}")
     return corpus
 
@@ -74,20 +80,40 @@ def load(corpus: str | Path) -> list[Head]:
 
 
 def _from_labels(path: Path) -> Head:
-    image = _reoriented(path)
-    labels = torch.from_numpy(np.round(image.get_fdata(dtype=np.float32)).astype(np.int16))[None]
-    return _cropped(Head(path.name.split(".")[0], Volume(labels, image.affine), None))
+    grid = _straight(path, "nearest")
+    labels = grid.with_data(grid.data.round().to(torch.int16))
+    if unknown := sorted(set(labels.data.unique().tolist()) - LABELS.keys()):
+        raise UsageError(
+            f"{path.name} holds labels {unknown[:5]}, which isomorph.labels does not list; merge them first."
+        )
+    return _cropped(Head(_name(path), labels, None))
 
 
 def _from_scan(path: Path) -> Head:
-    image = _reoriented(path)
-    x = bias_corrected(image.get_fdata(dtype=np.float32))
+    grid = _straight(path, "linear")
+    x = bias_corrected(grid.data[0].numpy())
     fluid, grey, white = tissue_levels(x[x > 0])
     level = np.interp(x, [0, fluid, grey, white, 1.45 * white], list(ANCHORS.values()))
     clusters = np.clip(np.round(level / STEP), 0, CLUSTERS - 1).astype(np.int16)
     labels = np.where(clusters > 0, clusters + CLUSTER, 0).astype(np.int16)
-    target = Volume(torch.from_numpy((x / white).astype(np.float16))[None], image.affine)
-    return _cropped(Head(path.name.split(".")[0], target.with_data(torch.from_numpy(labels)[None]), target))
+    target = grid.with_data(torch.from_numpy((x / white).astype(np.float16))[None])
+    return _cropped(Head(_name(path), target.with_data(torch.from_numpy(labels)[None]), target))
+
+
+def _straight(path: Path, mode: str) -> Volume:
+    """The image on a 1 mm grid along its own axes, and those axes taken for R, A and S: for training, a head that lay
+    askew in the scanner is as good as one that did not, without an interpolation."""
+    from .. import io  # here, so that training runs where there is no image library
+
+    image = io.load(path, kind="image")
+    grid = resample(image, *canonical_grid(image), mode=mode)
+    straight = np.eye(4)
+    straight[:3, 3] = grid.affine[:3, :3].T @ grid.affine[:3, 3]
+    return Volume(grid.data, straight)
+
+
+def _name(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
 def bias_corrected(x: np.ndarray) -> np.ndarray:
@@ -106,7 +132,7 @@ def bias_corrected(x: np.ndarray) -> np.ndarray:
     try:
         import ants  # type: ignore[import-not-found]
     except ImportError:
-        raise SetupError("bias correction needs antspyx; type: pip install 'isomorph[register]'") from None
+        raise SetupError("E905 bias correction needs antspyx; type: pip install 'isomorph[register]'") from None
     mask = ants.from_numpy((x > 0).astype(np.float32))
     options = {"iters": [50, 50, 30, 20], "tol": 1e-6}
     corrected = ants.n4_bias_field_correction(ants.from_numpy(x), mask=mask, shrink_factor=4, convergence=options)
@@ -128,12 +154,6 @@ def tissue_levels(x: np.ndarray, iterations: int = 30) -> tuple[float, float, fl
         centres = np.array([np.median(x[nearest == k]) for k in range(3)])
     fluid, grey, white = centres.tolist()
     return fluid, grey, white
-
-
-def _reoriented(path: Path):
-    import nibabel as nib
-
-    return nib.as_closest_canonical(nib.load(path))  # type: ignore[arg-type]
 
 
 def _cropped(head: Head, margin: int = 24) -> Head:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
+import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,15 +19,19 @@ from torch.utils.data import DataLoader
 
 from .. import config
 from ..config import Recipe, Training
-from ..errors import SetupError
+from ..errors import IsomorphError, SetupError
+from ..interrupt import Interrupted, listening
 from ..losses import LOSSES
-from ..nets import NETWORKS
-from ..weights import load_model, save_model
-from .checkpoint import load_checkpoint, save_checkpoint
+from ..nets import build
+from ..weights import load_model, read_card, save_model
+from .checkpoint import load_checkpoint, open_folder, save_checkpoint
 from .corpus import Head
 from .source import Samples, split
 
+LOG_EVERY = 50  # steps
+
 Report = Callable[[dict[str, Any]], None]
+Batch = tuple[Tensor, Tensor, Tensor]  # image, target, weight
 
 
 def train(
@@ -58,58 +65,127 @@ def train(
     -------
     Path
         The model file.
+
+    Raises
+    ------
+    UsageError
+        If `out` holds another run, or the recipe holds out a head that is not there.
+    IsomorphError
+        If the loss is no longer finite.
     """
-    accelerator = _accelerator(recipe.training.precision)
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "recipe.json").write_text(json.dumps(config.to_dict(recipe), indent=1))
-    settings = recipe.training
-
-    torch.manual_seed(settings.seed)
-    network = NETWORKS[recipe.network.kind](**recipe.network.arguments).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    if start:
-        network.load_state_dict(load_model(start).network.state_dict())
-    average = copy.deepcopy(network).requires_grad_(False)
-    optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    step = load_checkpoint(out, network, average, optimiser) if resume else 0
-
     trained, held_out = split(recipe, heads)
-    samples = Samples(recipe, trained, step)
-    loader = DataLoader(samples, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
-    network, optimiser = accelerator.prepare(network, optimiser)
-    average.to(accelerator.device)
-    clock, losses = time.monotonic(), []
-    for image, target, weight in loader:
-        image = image.to(accelerator.device, memory_format=torch.channels_last_3d)
-        target, weight = target.to(accelerator.device), weight.to(accelerator.device)
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, settings)
-        with accelerator.autocast():
-            prediction = network(image)
-        loss = total_loss(samples.stage(step).loss, prediction.float(), target, weight)
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(network.parameters(), settings.clip)
-        optimiser.step()
-        optimiser.zero_grad()
-        step += 1
-        update(average, accelerator.unwrap_model(network), min(settings.average, step / (step + 10)))
-        losses.append(loss.item())
+    run = Run(recipe, Path(out), resume=resume, start=start)
+    samples = Samples(recipe, trained, run.step)
+    loader = DataLoader(
+        samples, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None, worker_init_fn=_deaf
+    )
+    with listening() as signals:
+        try:
+            for batch in loader:
+                with signals.held():  # a signal waits until the step is done
+                    run.advance(batch, samples.stage(run.step).loss)
+                    if run.due(LOG_EVERY):
+                        report(run.log(run.progress()))
+                    if run.due(recipe.training.save_every):
+                        run.save()
+                    if run.due(recipe.training.validate_every):
+                        report(run.log(run.publish(trained, held_out)))
+        except Interrupted:
+            if run.whole:
+                run.save()
+            raise
+    if not run.published():  # killed between the last checkpoint and the model
+        report(run.log(run.publish(trained, held_out)))
+    return run.model
 
-        if step % 50 == 0:
-            rate = len(losses) / (time.monotonic() - clock)
-            _log(
-                out,
-                {"step": step, "steps": settings.steps, "loss": sum(losses) / len(losses), "steps_per_second": rate},
-                report,
+
+class Run:
+    """A network on its way: weights, their average, the optimiser, and how far it is.
+
+    Parameters
+    ----------
+    recipe, out, resume, start
+        As for `train`.
+    """
+
+    def __init__(self, recipe: Recipe, out: Path, *, resume: bool, start: str | None) -> None:
+        settings = recipe.training
+        self.recipe, self.out, self.model = recipe, out, out / "model.safetensors"
+        self.accelerator = _accelerator(settings.precision)
+        torch.manual_seed(settings.seed)
+        network = build(recipe.network.kind, recipe.network.arguments)
+        if start:
+            network.load_state_dict(load_model(start).network.state_dict())
+        average = copy.deepcopy(network).requires_grad_(False)
+        optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+        open_folder(out, recipe, resume=resume)
+        self.step, self.seconds = load_checkpoint(out, network, average, optimiser) if resume else (0, 0.0)
+        network = network.to(memory_format=torch.channels_last_3d)
+        self.network, self.optimiser = self.accelerator.prepare(network, optimiser)
+        self.average = average.to(self.accelerator.device)
+        self.clock, self.losses, self.whole = time.monotonic(), [], True
+
+    def advance(self, batch: Batch, loss_shares: dict[str, float]) -> None:
+        """One step."""
+        self.whole = False
+        settings, device = self.recipe.training, self.accelerator.device
+        image, target, weight = (x.to(device) for x in batch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.step, settings)
+        with self.accelerator.autocast():
+            prediction = self.network(image.contiguous(memory_format=torch.channels_last_3d))
+        loss = total_loss(loss_shares, prediction.float(), target, weight)
+        if not loss.isfinite():
+            raise IsomorphError(
+                f"the loss is {loss.item()} at step {self.step}; lower training.learning_rate and --resume from the "
+                "last checkpoint, which is older."
             )
-            clock, losses = time.monotonic(), []
-        if step % settings.save_every == 0 or step == settings.steps:
-            save_checkpoint(out, step, accelerator.unwrap_model(network), average, optimiser.optimizer)
-        if step % settings.validate_every == 0 or step == settings.steps:
-            scores = validate(average, recipe, held_out, accelerator) if held_out else {}
-            save_model(out / "model.safetensors", average, card(recipe, trained, step, scores))
-            _log(out, {"step": step, **scores}, report)
-    return out / "model.safetensors"
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.network.parameters(), settings.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.step += 1
+        # A short memory at first: the average of a young network should not remember its birth.
+        update(self.average, self.bare, min(settings.average, self.step / (self.step + 10)))
+        self.losses.append(loss.item())
+        self.whole = True
+
+    @property
+    def bare(self) -> nn.Module:
+        """The network without what accelerate wrapped around it."""
+        return self.accelerator.unwrap_model(self.network)
+
+    def due(self, every: int) -> bool:
+        """Every so many steps, and at the last."""
+        return self.step % every == 0 or self.step == self.recipe.training.steps
+
+    def progress(self) -> dict[str, Any]:
+        """Mean loss and speed since the last call."""
+        elapsed, self.clock = time.monotonic() - self.clock, time.monotonic()
+        losses, self.losses = self.losses, []
+        self.seconds += elapsed
+        speed = {"loss": sum(losses) / max(len(losses), 1), "steps_per_second": len(losses) / elapsed}
+        return {"step": self.step, "steps": self.recipe.training.steps, **speed}
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        save_checkpoint(self.out, self.step, self.seconds, self.bare, self.average, self.optimiser.optimizer)
+
+    def publish(self, trained: list[Head], held_out: list[Head]) -> dict[str, Any]:
+        """Score the average on heads held out and write it as a model file."""
+        scores = validate(self.average, self.recipe, held_out, self.accelerator) if held_out else {}
+        save_model(self.model, self.average, card(self.recipe, trained, self.step, self.seconds, scores))
+        return {"step": self.step, **scores}
+
+    def published(self) -> bool:
+        """Whether the model file is that of the last step."""
+        return self.model.exists() and read_card(self.model).get("steps") == self.step
+
+    def log(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """Append to ``log.jsonl``."""
+        with (self.out / "log.jsonl").open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+        return entry
 
 
 def learning_rate(step: int, settings: Training) -> float:
@@ -155,8 +231,9 @@ def validate(
     return {"validation_mae": sum(errors) / count, "validation_psnr": sum(psnrs) / count}
 
 
-def card(recipe: Recipe, heads: list[Head], step: int, scores: dict[str, float]) -> dict[str, Any]:
+def card(recipe: Recipe, heads: list[Head], step: int, seconds: float, scores: dict[str, float]) -> dict[str, Any]:
     """What the model file says of itself."""
+    kinds = Counter(re.split(r"[-_]?\d", head.name)[0] for head in heads)
     return {
         "name": recipe.name,
         "network": recipe.network.kind,
@@ -164,9 +241,10 @@ def card(recipe: Recipe, heads: list[Head], step: int, scores: dict[str, float])
         "white_matter": 1.0,
         "recipe": config.to_dict(recipe),
         "steps": step,
+        "hours": round(seconds / 3600, 2),
         "scores": scores,
-        "data": f"{len(heads)} heads: {', '.join(sorted({head.name.rstrip('0123456789') for head in heads}))}",
-        "licence": "Apache-2.0",
+        "data": ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())),
+        "licence": recipe.licence,
     }
 
 
@@ -174,11 +252,11 @@ def _accelerator(precision: str) -> Any:
     try:
         from accelerate import Accelerator
     except ImportError:
-        raise SetupError("training needs accelerate; type: pip install 'isomorph[train]'") from None
+        raise SetupError("E905 training needs accelerate; type: pip install 'isomorph[train]'") from None
     return Accelerator(mixed_precision="no" if precision == "fp32" else precision)
 
 
-def _log(out: Path, entry: dict[str, Any], report: Report) -> None:
-    with (out / "log.jsonl").open("a") as file:
-        file.write(json.dumps(entry) + "\n")
-    report(entry)
+def _deaf(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; only the one that trains should answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

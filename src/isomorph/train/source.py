@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ..config import Recipe, Stage, stage_generator
+from ..errors import UsageError
 from ..labels import brain_mask
 from .corpus import Head
 
@@ -60,9 +61,22 @@ class Samples(IterableDataset):
 
 
 def split(recipe: Recipe, heads: list[Head]) -> tuple[list[Head], list[Head]]:
-    """Heads to train on, and heads held out, by person."""
+    """Heads to train on, and heads held out, by person.
+
+    Raises
+    ------
+    UsageError
+        If a head to be held out is not there (a misspelt name would be trained on), or none is left to train on.
+    """
     held = set(recipe.held_out)
-    return [h for h in heads if h.name not in held], [h for h in heads if h.name in held]
+    if missing := sorted(held - {head.name for head in heads}):
+        raise UsageError(
+            f"held_out names {missing[:3]}, which the corpus does not hold; --set held_out=[] to hold none."
+        )
+    trained = [h for h in heads if h.name not in held]
+    if not trained:
+        raise UsageError("all heads are held out; none is left to train on.")
+    return trained, [h for h in heads if h.name in held]
 
 
 def _share(name: str, weights: dict[str, float]) -> float:

@@ -1,0 +1,36 @@
+"""Where the brain is in a synthetic T1: rough, without a network, for measuring agreement."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ..volume import Volume
+
+
+def rough_brain_mask(t1: Volume, *, level: float = 40.0, neck: float = 4.0) -> torch.Tensor:
+    """The largest bright body after everything thinner than twice `neck` is cut away.
+
+    Parameters
+    ----------
+    t1 : Volume, (1, I, J, K)
+        1 mm, white matter near 110.
+    level : same units
+        Between fluid and grey matter.
+    neck : mm
+        Half the thickness of what joins brain and skull.
+
+    Returns
+    -------
+    (I, J, K) tensor of bool
+    """
+    from scipy import ndimage
+
+    bright = t1.data[0].numpy() > level
+    core = ndimage.distance_transform_edt(bright, sampling=t1.spacing) > neck
+    labels, count = ndimage.label(core)
+    if count == 0:
+        return torch.zeros(t1.shape, dtype=torch.bool)
+    brain = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    grown = ndimage.distance_transform_edt(~brain, sampling=t1.spacing) <= neck
+    return torch.from_numpy(ndimage.binary_fill_holes(grown & bright))

@@ -1,0 +1,91 @@
+"""The one way to write a file: at its name is the whole of it or what was there before, whenever a run is killed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+KEPT = 100  # bytes of the name that a temporary name repeats
+
+
+def place(path: str | os.PathLike[str], content: bytes, *, overwrite: bool = True) -> None:
+    """Write a file in one step, and keep it through a power cut.
+
+    Parameters
+    ----------
+    path : path
+        In a folder that is there. A link at this place is replaced, never written through.
+    content : bytes
+    overwrite : bool
+        Whether a file at `path` may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If it may not.
+    OSError
+        Whatever else goes wrong; no temporary file stays behind.
+    """
+    path = Path(path)
+    with staged(path, content) as temporary:
+        rename(temporary, path, overwrite=overwrite)
+        sync(path.parent)
+
+
+@contextmanager
+def staged(path: Path, content: bytes) -> Iterator[Path]:
+    """A flushed file of this content in the folder of `path`, under a name that nobody can guess; gone at the end.
+
+    Parameters
+    ----------
+    path : Path
+    content : bytes
+    """
+    start = os.fsencode(path.name)[:KEPT].decode(errors="ignore")
+    temporary = path.with_name(f".{start}.{uuid.uuid4().hex}.tmp{path.suffix[:KEPT]}")
+    try:
+        # The kernel applies the umask: mkstemp would leave 0600.
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(fd)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    """Give a file its final name, in one step.
+
+    Raises
+    ------
+    FileExistsError
+        If there is a file at `path` that may not be replaced.
+    """
+    if overwrite:
+        os.replace(temporary, path)
+        return
+    try:
+        # A hard link fails where a file exists; a rename would replace what another process just wrote.
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+        os.replace(temporary, path)
+
+
+def sync(folder: Path) -> None:
+    """Flush a folder, so that new names in it survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

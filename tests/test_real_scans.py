@@ -1,0 +1,123 @@
+"""The shipped model on real brains: what comes out must be a T1 of the brain that went in."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from isomorph import io
+from isomorph.demo import compare
+from isomorph.evaluate import ncc
+from isomorph.evaluate.brain import rough_brain_mask
+from isomorph.evaluate.thin import thicken
+from isomorph.predict import synthesise
+from isomorph.space import canonical_grid, mirror, resample
+from isomorph.train.corpus import tissue_levels
+
+REAL = Path(__file__).parents[2] / "shared" / "data" / "real"
+pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason="no real scans in ../shared/data")
+
+# Which class of brightness, from dark to bright, is which tissue.
+TISSUES = {"T1": ("fluid", "grey", "white"), "T2": ("white", "grey", "fluid"), "FLAIR": ("fluid", "white", "grey")}
+SCANS = {
+    "ms/patient12_study1_T1W": "T1",
+    "ms/patient12_study1_T2W": "T2",
+    "ms/patient12_study1_FLAIR": "FLAIR",
+    "ms/patient12_study2_T1W": "T1",
+    "ms/patient12_study2_T2W": "T2",
+    "ms/patient12_study2_FLAIR": "FLAIR",
+    "ms/patient01_study1_T1W": "T1",
+    "ms/patient01_study1_T2W": "T2",
+    "ms/patient01_study1_FLAIR": "FLAIR",
+    "flair_1mm": "FLAIR",
+    "t1_0.8mm": "T1",
+    "stroke_t2_1mm": "T2",
+}
+
+
+@cache
+def scan(name):
+    return io.load(REAL / f"{name}.nii.gz")
+
+
+@cache
+def t1(name):
+    return synthesise(scan(name)).volume
+
+
+def tissue_masks(name):
+    """Fluid, grey and white matter of the central brain, from the brightness of the input alone."""
+    x = resample(scan(name), *canonical_grid(scan(name))).data[0].numpy()
+    x = ndimage.gaussian_filter(x, 1)
+    inside = central_brain(x) & (x > 0.02 * x.max())
+    levels = np.array(tissue_levels(x[inside]))
+    classes = np.abs(x[..., None] - levels).argmin(-1)
+    masks = {tissue: inside & (classes == k) for k, tissue in enumerate(TISSUES[SCANS[name]])}
+    # Where tissues meet, a voxel is a mixture: keep what is one tissue all around.
+    return {tissue: torch.from_numpy(ndimage.binary_erosion(mask)) for tissue, mask in masks.items()}
+
+
+def central_brain(x):
+    """An ellipsoid well inside the skull, hung from the top of the head."""
+    head = np.argwhere(ndimage.gaussian_filter(x, 3) > 0.25 * np.percentile(x, 98))
+    low, high = head.min(0), head.max(0)
+    centre = np.array([*(low + high)[:2] / 2, high[2] - 70.0])
+    grid = np.stack(np.meshgrid(*[np.arange(n) for n in x.shape], indexing="ij"), -1)
+    return (((grid - centre) / (45.0, 55.0, 40.0)) ** 2).sum(-1) < 1
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_white_is_brighter_than_grey_is_brighter_than_fluid(name):
+    masks, y = tissue_masks(name), t1(name).data[0]
+    level = {tissue: y[mask].median().item() for tissue, mask in masks.items()}
+    assert all(mask.sum() > 100 for mask in masks.values())
+    assert level["white"] > level["grey"] + 3
+    assert level["grey"] > level["fluid"] + 10
+    assert level["white"] == pytest.approx(110, abs=20)
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_the_output_is_1_mm_and_covers_the_scan(name):
+    y = t1(name)
+    assert y.spacing == pytest.approx((1, 1, 1), abs=1e-6)
+    extent = np.sort(np.array(scan(name).shape) * scan(name).spacing)
+    assert np.sort(y.shape) == pytest.approx(extent, abs=1)
+    assert y.data.isfinite().all()
+    assert y.data.min() >= 0
+
+
+@pytest.mark.parametrize("name", ["ms/patient12_study1_FLAIR", "stroke_t2_1mm"])
+def test_left_is_left(name):
+    """The output resembles the scan more than it resembles the mirrored scan, and so does its shape."""
+    y = t1(name)
+    x = resample(scan(name), y.shape, y.affine)
+    head = (x.data[0] > 0.1 * x.data.max()).float()
+    out = (y.data[0] > 20).float()
+    everywhere = torch.ones(y.shape, dtype=torch.bool)
+    straight = ncc(out, head, mask=everywhere, data_range=1.0)
+    mirrored = ncc(out, mirror(x.with_data(head[None])).data[0], mask=everywhere, data_range=1.0)
+    assert straight > mirrored + 0.02
+
+
+@pytest.mark.parametrize(("first", "second"), [("T1W", "T2W"), ("T1W", "FLAIR"), ("T2W", "FLAIR")])
+def test_three_contrasts_of_one_day_give_one_t1(first, second):
+    a = t1(f"ms/patient12_study1_{first}")
+    reference = t1("ms/patient12_study1_T1W")
+    data = [resample(t1(f"ms/patient12_study1_{n}"), reference.shape, reference.affine).data[0] for n in (first, second)]
+    mask = rough_brain_mask(reference) & (data[0] > 0) & (data[1] > 0)
+    assert a.data.max() > 0
+    assert 1e6 < mask.sum() < 2e6  # mm3: a brain
+    assert ncc(*data, mask=mask, data_range=110.0) >= 0.85
+
+
+def test_a_thick_t1_comes_back_better_than_interpolated():
+    truth = scan("t1_0.8mm")
+    truth = truth.with_data(truth.data * float(110 / np.percentile(truth.data[truth.data > 0].numpy(), 85)))
+    thick = thicken(truth, axis=1, spacing=5.0)
+    result = synthesise(thick).volume
+    scores = compare(thick, result, resample(truth, result.shape, result.affine))
+    assert scores["isomorph"]["psnr"] > scores["cubic interpolation"]["psnr"]
+    assert scores["isomorph"]["ssim"] > scores["cubic interpolation"]["ssim"]
