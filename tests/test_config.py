@@ -17,8 +17,8 @@ def test_defaults_live_in_the_dataclasses_alone():
 
 
 def test_overrides_are_dotted():
-    recipe = config.load("default", ("training.learning_rate=1e-5", "generator.slices.spacing=[1, 9]"))
-    assert recipe.training.learning_rate == 1e-5
+    recipe = config.load("default", ("training.clip=1e-5", "generator.slices.spacing=[1, 9]"))
+    assert recipe.training.clip == 1e-5
     assert recipe.generator.corruptions[2].spacing == (1, 9)
 
 
@@ -44,7 +44,7 @@ def test_each_recipe_that_ships_can_be_built_whole(name):
         ("generator.gama.exponent=[1, 2]", r"Unknown generator sections \['gama'\]"),
         ("generator.gamma.exponent='wide'", r"gamma.exponent: .* got 'wide'"),
         ("network.kind='transformer'", r"Unknown network 'transformer'; choose from"),
-        ("training.learning_rate", r"not of the form dotted.key=value"),
+        ("training.clip", r"not of the form dotted.key=value"),
         ("training.stages=[{steps=1, loss={l3=1.0}}]", r"Unknown loss \['l3'\]"),
         ("training.stages=[{steps=1, set=['gamma.exponnent=1']}]", r"gamma has no option"),
         ("training.precision='int4'", r"Unknown precision"),
@@ -52,7 +52,7 @@ def test_each_recipe_that_ships_can_be_built_whole(name):
         ("generator.slices.spacing=[7, 2]", r"spacing runs from 7.* to 2"),
         ("generator.contrast.weights=[1.0]", r"5 tables want as many weights"),
         ("generator.contrast.tables=['T7']", r"no contrast called"),
-        ("network.arguments={width=3}", r"network compact does not take"),
+        ("network.arguments={width=3}", r"network cascade does not take"),
         ("name.x=1", r"name is a value, not a section"),
         ("network.kind=compact", r"put text in quotes"),
     ],

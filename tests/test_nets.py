@@ -1,10 +1,14 @@
 import pytest
 import torch
 
-from isomorph.nets import NETWORKS, Compact, UNet
+from isomorph.nets import NETWORKS, Cascade, Compact, UNet
 from isomorph.nets.compact import depth_to_space, space_to_depth
 
-SMALL = {"compact": {"features": (4, 8, 8)}, "unet": {"features": 2, "levels": 3}}
+SMALL = {
+    "cascade": {"coarse": (4, 8), "fine": (4,)},
+    "compact": {"features": (4, 8, 8)},
+    "unet": {"features": 2, "levels": 3},
+}
 
 
 @pytest.mark.parametrize(("inputs", "outputs", "total"), [(1, 1, 13_242_049), (2, 1, 13_242_697), (1, 2, 13_242_074)])
@@ -68,8 +72,24 @@ def test_a_patch_and_a_head_are_treated_alike():
     assert torch.allclose(patch[:, :, :8], net(a)[:, :, :8], atol=1e-6)
 
 
-def test_training_and_evaluation_agree():
-    net = Compact(features=(4, 8))
+def test_a_new_cascade_gives_the_coarse_answer():
+    torch.manual_seed(0)
+    net, x = Cascade(coarse=(4, 8), fine=(4,)).eval(), torch.rand(1, 1, 16, 16, 16)
+    coarse = net(torch.nn.functional.avg_pool3d(x, 2), "coarse")
+    assert torch.allclose(net(x), torch.nn.functional.interpolate(coarse, scale_factor=2, mode="trilinear"))
+
+
+def test_going_to_2_mm_and_back_shifts_nothing():
+    net = Cascade(coarse=(4, 8), fine=(4,)).eval()
+    net.coarse = torch.nn.Identity()
+    ramp = torch.arange(16.0).view(1, 1, 16, 1, 1).expand(1, 1, 16, 16, 16)
+    assert torch.allclose(net(ramp)[:, :, 1:-1], ramp[:, :, 1:-1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "net", [Compact(features=(4, 8)), Cascade(coarse=(4, 8), fine=(4,))], ids=["compact", "cascade"]
+)
+def test_training_and_evaluation_agree(net):
     x = torch.rand(1, 1, 16, 16, 16)
     assert torch.equal(net.train()(x), net.eval()(x))
 

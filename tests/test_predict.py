@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import LESION, centred, head, orientations, scan, turned, world_of
+from phantoms import LESION, head, orientations, scan, turned, world_of
 from scipy.spatial.transform import Rotation
 from torch import nn
 
@@ -122,6 +123,14 @@ def test_ct_is_clipped_to_the_brain_window_before_resampling() -> None:
     assert got.window == (0, 80)
 
 
+def test_the_bright_end_of_a_ct_is_measured_as_in_training_not_set_to_80() -> None:
+    data = torch.full((1, 32, 32, 32), -1000.0)
+    data[:, 8:24, 8:24, 8:24] = 40  # no bone in view
+    got = prepare(Volume(data, np.eye(4)), 8, ct=True)
+    assert got.window == (0, 40)
+    assert got.image.data.max() == 1
+
+
 def test_empty_space_around_a_small_head_is_not_computed() -> None:
     volume = scan((200, 180, 24), np.diag([1.0, 1.0, 5.0]))
     prepared = prepare(volume, 16)
@@ -195,8 +204,30 @@ def test_out_of_memory_is_said_in_one_line() -> None:
         run(Analytic(exhaust), scan((8, 8, 8)), device=torch.device("cpu"), precision="fp32")
 
 
-def test_auto_precision_is_one_of_the_two() -> None:
-    assert choose_precision("auto", torch.device("cpu")) in {"fp32", "bf16"}
-    assert choose_precision("bf16", torch.device("cpu")) == "bf16"
+@pytest.mark.parametrize(
+    ("device", "able", "expected"),
+    [("cpu", {"amx_bf16": True}, "bf16"), ("cpu", {"avx2": True, "amx_bf16": False}, "fp32"), ("mps", {}, "fp32")],
+)
+def test_auto_precision_is_bf16_only_where_the_hardware_computes_in_it(
+    device: str, able: dict[str, bool], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("isomorph.predict.run"), "_capabilities", lambda: able)
     assert OPTIONS.precision == "auto"
-    assert centred((3, 3, 3), np.eye(3))[0, 3] == -1
+    assert choose_precision("auto", torch.device(device)) == expected
+    for asked in ("fp32", "bf16"):
+        assert choose_precision(asked, torch.device(device)) == asked
+
+
+def test_a_gpu_may_not_round_to_tf32_and_gets_its_settings_back() -> None:
+    settings = torch.backends.cudnn, torch.backends.cuda.matmul
+    seen: list[bool] = []
+
+    def spy(x: torch.Tensor) -> torch.Tensor:
+        seen.extend(setting.allow_tf32 for setting in settings)
+        return x
+
+    before = [setting.allow_tf32 for setting in settings]
+    assert any(before)  # what torch does unasked
+    run(Analytic(spy), scan((8, 8, 8)), device=torch.device("cpu"), precision="fp32", flip=False)
+    assert seen == [False, False]
+    assert [setting.allow_tf32 for setting in settings] == before

@@ -14,7 +14,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import save, scan
+from phantoms import save, scan
 
 from isomorph import io
 from isomorph.errors import NothingFound, SetupError, UsageError

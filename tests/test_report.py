@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import scan
+from phantoms import scan
 from PIL import Image
 
 from isomorph.errors import SetupError

@@ -12,7 +12,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-COMMANDS = ("predict", "check", "models", "demo")
+from isomorph.cli import _fail, app
+from isomorph.weights import read_card, shipped
+
+COMMANDS = ("predict", "check", "models", "demo", "corpus", "train")
 
 
 def isomorph(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -106,8 +109,73 @@ def test_check_prints_one_json_object_per_file(phantom_file: Path, tmp_path: Pat
     assert isomorph("check", phantom_file).returncode == 0
 
 
-def test_models() -> None:
-    assert isomorph("models").returncode == 0
+def test_models_lists_each_shipped_model_with_its_licence_and_data() -> None:
+    done = isomorph("models")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == len(shipped())
+    for path, line in zip(shipped(), done.stdout.splitlines(), strict=True):
+        card = read_card(path)
+        assert line.startswith(f"{path.stem}: {card['network']}")
+        assert card["licence"] in line
+        assert card["data"] in line
+    assert bool(done.stderr) == (not shipped())
+
+
+def test_help_knows_exactly_the_commands_tested_here() -> None:
+    assert {c.name or c.callback.__name__ for c in app.registered_commands if c.callback} == set(COMMANDS)
+
+
+def test_a_reader_that_goes_away_is_no_error_of_ours(tmp_path: Path) -> None:
+    for index in range(50):
+        (tmp_path / f"{index}.nii").write_bytes(b"")
+    run = subprocess.Popen(
+        [sys.executable, "-m", "isomorph.cli", "check", tmp_path], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert run.stdout
+    assert run.stderr
+    run.stdout.close()  # as `head` does when it has seen enough
+    assert run.stderr.read() == b""
+    assert run.wait(timeout=60) == 141
+    run.stderr.close()
+
+
+def test_an_error_cannot_move_the_cursor(tmp_path: Path) -> None:
+    done = isomorph("predict", "no\x1b[2J\u202ething", "t1.nii.gz", cwd=tmp_path)
+    assert done.returncode == 3
+    assert done.stderr.strip().isprintable()
+
+
+def test_a_message_is_escaped_whoever_wrote_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        _fail("a\x1b[2J\nb", 1)
+    assert capsys.readouterr().err == "ERROR a\\x1b[2J b\n"
+
+
+def test_no_threads_are_refused(phantom_file: Path, tmp_path: Path) -> None:
+    done = isomorph("predict", phantom_file, tmp_path / "t1.nii.gz", "--threads", 0)
+    assert done.returncode == 2
+    assert "give 1 or more" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("report", "code", "word"),
+    [
+        ("scan.nii.gz", 2, "must end in .html"),
+        ("folder.html", 2, "input or a folder"),
+        ("scan.nii.gz/page.html", 6, "E702"),
+    ],
+)
+def test_a_report_that_cannot_be_is_refused_before_any_scan(
+    report: str, code: int, word: str, phantom_file: Path, model_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "folder.html").mkdir()
+    before = phantom_file.read_bytes()
+    done = isomorph(
+        "predict", phantom_file, tmp_path / "t1.nii.gz", "--model", model_file, "--report", tmp_path / report
+    )
+    assert (done.returncode, word in done.stderr) == (code, True), done.stderr
+    assert phantom_file.read_bytes() == before
+    assert not (tmp_path / "t1.nii.gz").exists()
 
 
 @pytest.mark.slow

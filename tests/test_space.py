@@ -4,20 +4,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from conftest import LESION, centred, orientations, scan, turned, world_of
 from nibabel.processing import resample_from_to
+from phantoms import LESION, centred, orientations, scan, turned, world_of
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
 from isomorph.space import (
     axis_codes,
     canonical_grid,
-    crop_or_pad,
     field_of_view,
     mirror,
     onto,
-    pad_to_multiple,
-    reorient,
     resample,
     window,
 )
@@ -208,22 +205,9 @@ def test_all_48_orientations_give_the_same_image_with_left_on_the_left(matrix: n
 
 
 @pytest.mark.parametrize(("order", "signs"), orientations())
-def test_reorient_agrees_with_nibabel(order: tuple[int, ...], signs: tuple[int, ...]) -> None:
+def test_axis_codes_agree_with_nibabel(order: tuple[int, ...], signs: tuple[int, ...]) -> None:
     volume = turned(scan((6, 7, 5), OBLIQUE @ np.diag([1, 2, 3.0])), order, signs)
-    codes = "".join(nib.aff2axcodes(volume.affine))
-    assert axis_codes(volume.affine) == codes
-    ras, image = reorient(volume), nib.as_closest_canonical(nib.Nifti1Image(volume.data[0].numpy(), volume.affine))
-    np.testing.assert_allclose(ras.affine, image.affine, atol=1e-9)
-    np.testing.assert_array_equal(ras.data[0].numpy(), np.asarray(image.dataobj))
-    back = reorient(ras, codes)
-    np.testing.assert_allclose(back.affine, volume.affine, atol=1e-9)
-    assert torch.equal(back.data, volume.data)
-
-
-@pytest.mark.parametrize("codes", ["RAX", "RR", "RLA", "", "RASA"])
-def test_a_wrong_orientation_is_named(codes: str) -> None:
-    with pytest.raises(ValueError, match="no orientation"):
-        reorient(scan((4, 4, 4), np.eye(3)), codes)
+    assert axis_codes(volume.affine) == "".join(nib.aff2axcodes(volume.affine))
 
 
 def test_mirror_moves_the_lesion_to_the_right_and_back() -> None:
@@ -238,9 +222,9 @@ def test_mirror_moves_the_lesion_to_the_right_and_back() -> None:
 
 
 @pytest.mark.parametrize("shape", [(5, 20, 9), (8, 8, 8), (3, 4, 30), (12, 13, 14)])
-def test_crop_or_pad_keeps_values_in_place_and_onto_undoes_it(shape: tuple[int, int, int]) -> None:
+def test_window_keeps_values_in_place_and_onto_undoes_it(shape: tuple[int, int, int]) -> None:
     volume = ramp((9, 12, 10), centred((9, 12, 10), OBLIQUE @ np.diag([1, 2, 3.0])))
-    out = crop_or_pad(volume, shape, fill=-999)
+    out = window(volume, [-((m - n) // 2) for m, n in zip(shape, volume.shape, strict=True)], shape, fill=-999)
     assert out.shape == shape
     inside = out.data[0].numpy() != -999
     np.testing.assert_allclose(
@@ -250,14 +234,6 @@ def test_crop_or_pad_keeps_values_in_place_and_onto_undoes_it(shape: tuple[int, 
     kept = back.data != -999
     assert torch.equal(back.data[kept], volume.data[kept])
     assert kept[0].sum() == np.prod(np.minimum(shape, volume.shape))
-
-
-@pytest.mark.parametrize("n", range(1, 40))
-def test_pad_to_multiple(n: int) -> None:
-    volume = Volume(torch.rand(1, n, 16, n + 1), np.eye(4))
-    out = pad_to_multiple(volume, 16)
-    assert all(m % 16 == 0 and 0 <= m - k < 16 for m, k in zip(out.shape, volume.shape, strict=True))
-    assert torch.equal(onto(out, volume.shape, volume.affine).data, volume.data)
 
 
 def test_window_cuts_at_an_index() -> None:

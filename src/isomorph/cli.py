@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from .errors import IsomorphError
+from .console import GONE, say
+from .errors import IsomorphError, escape
 
 app = typer.Typer(
     name="isomorph",
@@ -48,9 +49,9 @@ def predict(
     given = {"model": model, "device": device, "threads": threads, "precision": precision}
     flags = {"ct": ct, "flip": not no_flip, "overwrite": overwrite, "strict": strict}
     options = Options(**_given(given | flags))
-    with watching(report) as listeners:
+    with watching(report, inputs) as listeners:
         summary = predict_scans(inputs, output, options, listeners)
-    typer.echo(summary.line)
+        say(summary.line)
     raise typer.Exit(summary.exit_code)
 
 
@@ -67,7 +68,8 @@ def check(
 
     verdicts = screen(paths, ct=ct)
     for verdict in verdicts:
-        typer.echo(json.dumps(verdict.table) if as_json else verdict.line)
+        if not say(json.dumps(verdict.table) if as_json else verdict.line):
+            raise typer.Exit(GONE)
     raise typer.Exit(verdicts.exit_code)
 
 
@@ -148,7 +150,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    one_line = " ".join(message.split())
+    one_line = escape(" ".join(message.split()))
     print(f"ERROR {one_line}"[:300], file=sys.stderr)
     sys.exit(code)
 

@@ -37,6 +37,8 @@ class Stage:
     steps: int
     batch: int = 1
     loss: dict[str, float] = field(default_factory=lambda: {"l1": 1.0})
+    learning_rate: float = 1e-3  # highest: it rises, then falls, within each stage
+    part: str = ""  # of the network, where it can be trained in parts
     set: tuple[str, ...] = ()  # dotted overrides of the generator, such as "contrast.random=0.1"
 
 
@@ -46,9 +48,8 @@ class Training:
 
     stages: tuple[Stage, ...] = (Stage(steps=1000),)
     outside: float = 0.3  # weight of what is not brain in the loss
-    learning_rate: float = 1e-3
-    warmup: int = 200  # steps
-    final: float = 0.02  # of the learning rate, at the last step
+    warmup: int = 100  # steps, of each stage
+    final: float = 0.02  # of the learning rate, at the last step of a stage
     weight_decay: float = 1e-4
     clip: float = 1.0  # norm of the gradient
     average: float = 0.999  # of the weights, exponential: what is evaluated and shipped
@@ -61,6 +62,14 @@ class Training:
     def steps(self) -> int:
         """Of all stages."""
         return sum(stage.steps for stage in self.stages)
+
+    def at(self, step: int) -> tuple[Stage, float]:
+        """The stage that a step belongs to, and how much of it is done, from 0 to 1; the last stage beyond the end."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage, step / stage.steps
+            step -= stage.steps
+        return self.stages[-1], 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,11 @@ from .evaluate import METRICS
 from .evaluate.thin import thicken
 from .predict import OPTIONS, Result, synthesise
 from .predict.restore import WHITE_MATTER
+from .profile import smooth
 from .report import Entry, draw, write_report
 from .space import canonical_grid, onto, resample
 from .synth.bias import bias_field
 from .synth.noise import rician
-from .synth.profile import smooth
 from .volume import Volume
 from .weights import Model, load_model
 
@@ -128,8 +128,16 @@ def compare(scan: Volume, synthetic: Volume, truth: Volume) -> dict[str, dict[st
     scan : Volume
     synthetic, truth : Volume
         On one 1 mm grid.
+
+    Raises
+    ------
+    SetupError
+        If scipy is missing.
     """
-    from scipy.ndimage import affine_transform
+    try:
+        from scipy.ndimage import affine_transform
+    except ImportError:
+        raise SetupError("E905 the comparison needs scipy; type: pip install 'isomorph[demo]'") from None
 
     mask = truth.data[0] > 5
     move = np.linalg.inv(scan.affine) @ truth.affine

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from .console import say
 from .predict.outcome import BAD, Outcome
 from .predict.scans import Listeners
 from .volume import Volume
@@ -21,36 +22,40 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def watching(report: Path | None = None) -> Iterator[Listeners]:
+def watching(report: Path | None = None, inputs: Sequence[str | os.PathLike[str]] = ()) -> Iterator[Listeners]:
     """Listeners for `predict_scans` that print, and that write a report at the end.
 
     Parameters
     ----------
     report : path of an HTML file, optional
+    inputs : paths
+        What the report must not replace.
 
     Raises
     ------
-    SetupError
+    UsageError, SetupError
         If the report cannot be made, before any work.
     """
-    gallery = _Gallery(report) if report else None
+    gallery = _Gallery(report, inputs) if report else None
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=1.0)
 
-        def tell(name: str, stage: str, share: float) -> None:
+        def tell_stage(name: str, stage: str, share: float) -> None:
             bar.update(task, description=escape(f"{name}: {stage}"), completed=share)
 
-        def say(outcome: Outcome) -> None:
-            print(outcome.line, file=sys.stderr if outcome.status in BAD else sys.stdout, flush=True)
+        def tell_outcome(outcome: Outcome) -> None:
+            say(outcome.line, err=outcome.status in BAD)
+            for warning in outcome.warnings:
+                say(f"WARNING {outcome.name}: {warning}", err=True)
             if gallery and outcome.status in BAD:
                 gallery.missing(outcome)
 
         try:
-            yield Listeners(say=say, watch=gallery.done if gallery else None, progress=tell)
+            yield Listeners(say=tell_outcome, watch=gallery.done if gallery else None, progress=tell_stage)
         finally:
-            if gallery:
+            if gallery and gallery.entries:
                 gallery.write()
 
 
@@ -67,7 +72,7 @@ def training() -> Iterator[Callable[[dict[str, Any]], None]]:
             if console.is_terminal:
                 bar.update(task, description=escape(line), total=entry.get("steps"), completed=entry.get("step"))
             else:
-                print(line, flush=True)
+                say(line)
 
         yield report
 
@@ -75,9 +80,10 @@ def training() -> Iterator[Callable[[dict[str, Any]], None]]:
 class _Gallery:
     """Collects what a report shows; pictures are drawn at once, so that no volume is kept."""
 
-    def __init__(self, path: Path) -> None:
-        from .report import Entry, draw, write_report
+    def __init__(self, path: Path, inputs: Sequence[str | os.PathLike[str]]) -> None:
+        from .report import Entry, check_report, draw, write_report
 
+        check_report(path, inputs)
         self.path, self.entries = path, []
         self._entry, self._draw, self._write = Entry, draw, write_report
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -82,6 +84,54 @@ def test_hot_voxels_are_clipped_and_the_rest_is_kept(tmp_path, head):
     assert [n.code for n in scan.warnings] == ["W502"]
     assert scan.volume.data.max() < 30000
     assert (scan.volume.data != head.data).sum() == 1
+
+
+def test_air_that_lies_above_zero_changes_no_verdict_and_no_measure(tmp_path, head):
+    for name, offset in (("plain", 0), ("raised", 1000)):
+        x = head.data[0].numpy() + np.random.default_rng(1).normal(0, 5, head.shape).clip(0) + offset
+        nib.save(nib.Nifti1Image(x.astype(np.float32), head.affine), tmp_path / f"{name}.nii.gz")
+    plain, raised = (io.read(tmp_path / f"{name}.nii.gz") for name in ("plain", "raised"))
+    assert plain.warnings == raised.warnings
+    for measure in ("content_cm3", "coverage_mm"):
+        assert raised.source[measure] == pytest.approx(plain.source[measure], rel=0.02)
+
+
+def test_memory_that_does_not_suffice_is_a_refusal(nifti, monkeypatch):
+    def exhaust(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("isomorph.io.voxels.values", exhaust)
+    path = nifti()
+    with pytest.raises(Refusal, match="E801 not enough memory"):
+        io.read(path)
+    assert io.check(path).codes == ["E801"]
+
+
+@pytest.mark.parametrize("name", ["sub-01_desc-synthstrip_T1w", "sub-01_desc-synthseg_dseg", "desc-synthetic"])
+def test_images_of_other_tools_are_not_disowned(nifti, name):
+    path = nifti(f"{name}.nii.gz")
+    assert io.check(path).outcome == "ok"
+    assert io.survey([path.parent]) == ([path], [])
+
+
+def test_a_sidecar_speaks_for_its_own_image_alone(tmp_path, nifti, head):
+    other = nifti("t1.nii")
+    ours = io.write(head, tmp_path / "t1.mgz", sidecar={})
+    assert io.check(other).outcome == "ok"
+    assert io.survey([tmp_path]) == ([other], [ours])
+
+
+def test_the_digest_is_that_of_reading(nifti, tmp_path, head):
+    path = nifti()
+    assert io.digest(path) == io.read(path).source["sha256"]
+    pair = tmp_path / "pair.img"
+    nib.save(nib.Nifti1Pair(head.data[0].numpy(), head.affine), pair)
+    assert io.digest(pair) == io.digest(pair.with_suffix(".hdr")) == io.read(pair).source["sha256"]
+
+
+def test_no_remedy_names_an_option_that_does_not_exist():
+    source = "".join(p.read_text() for p in Path(io.__file__).parent.rglob("*.py"))
+    assert set(re.findall(r"--[a-z][a-z-]+", source)) <= {"--overwrite", "--ct"}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

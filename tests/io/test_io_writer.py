@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import json
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from isomorph import io
+from isomorph import io, place
 from isomorph.errors import Refusal, SetupError, UsageError
 from isomorph.io import writer
 
@@ -113,6 +114,62 @@ def test_refusals_before_the_work(tmp_path, head, nifti):
     assert io.check_output(tmp_path / "new" / "deep" / "out.nii.gz").parent.is_dir()
 
 
+def test_the_json_of_an_input_is_never_taken(tmp_path, head, nifti):
+    source = nifti()
+    (tmp_path / "scan.json").write_text('{"EchoTime": 0.1}')
+    for name in ("scan.nii", "scan.mgz", "SCAN.nii"):
+        with pytest.raises(Refusal, match="E701"):
+            io.check_output(tmp_path / name, inputs=[source], overwrite=True)
+    with pytest.raises(Refusal, match=r"E705 scan\.json is not of isomorph"):
+        io.write(head, tmp_path / "scan.mgz", overwrite=True, sidecar={})
+    assert (tmp_path / "scan.json").read_text() == '{"EchoTime": 0.1}'
+    assert not (tmp_path / "scan.mgz").exists()
+
+
+def test_both_halves_of_a_pair_are_guarded(tmp_path, head):
+    nib.save(nib.Nifti1Pair(head.data[0].numpy(), head.affine), tmp_path / "pair.img")
+    os.link(tmp_path / "pair.img", tmp_path / "other.nii")
+    guard = io.Guard([tmp_path / "pair.hdr"])
+    assert guard.harmed(tmp_path / "other.nii") == tmp_path / "pair.hdr"
+    assert guard.harmed(tmp_path / "third.nii") is None
+
+
+def test_a_folder_that_is_a_link_does_not_lead_out_of_the_output(tmp_path, head):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sub").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "alias").symlink_to(tmp_path / "out")  # the output itself may be a link
+    with pytest.raises(Refusal, match="E706"):
+        io.write(head, tmp_path / "out" / "sub" / "deep" / "t1.nii.gz", root=tmp_path / "out")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert io.check_output(tmp_path / "alias" / "t1.nii.gz", root=tmp_path / "alias")
+
+
+@pytest.mark.parametrize("stage", ["staged", "rename"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_no_image_without_its_sidecar(tmp_path, head, monkeypatch, stage, overwrite):
+    plain = getattr(writer, stage)
+
+    def full(*args, **keywords):
+        if args[-1 if stage == "rename" else 0].suffix == ".json":
+            raise OSError(errno.ENOSPC, "full")
+        return plain(*args, **keywords)
+
+    path = tmp_path / "out.nii.gz"
+    if overwrite:
+        io.write(head.with_data(head.data * 2), path, sidecar={})
+    before = path.read_bytes() if overwrite else b""
+    monkeypatch.setattr(writer, stage, full)
+    with pytest.raises(SetupError, match=r"E70\d") as error:
+        io.write(head, path, sidecar={}, overwrite=overwrite)
+    if "nothing was left behind" in str(error.value):
+        assert (path.read_bytes() if path.exists() else b"") == before
+    else:
+        assert "image was replaced, its JSON was not" in str(error.value)
+        assert path.read_bytes() != before
+    assert len(list(tmp_path.iterdir())) == (2 if overwrite else 0)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_read_only_folder(tmp_path):
     (tmp_path / "closed").mkdir(mode=0o500)
@@ -156,7 +213,7 @@ def test_a_damaged_write_is_noticed(tmp_path, head, monkeypatch):
             content[len(content) // 2] ^= 1
             path.write_bytes(content)
 
-    monkeypatch.setattr(writer.os, "fsync", damage)
+    monkeypatch.setattr(place.os, "fsync", damage)
     with pytest.raises(SetupError, match="E703"):
         io.write(head, tmp_path / "out.nii.gz")
     assert list(tmp_path.iterdir()) == []
@@ -165,7 +222,7 @@ def test_a_damaged_write_is_noticed(tmp_path, head, monkeypatch):
 PROGRAM = """
     import os, resource, sys, time
     import torch
-    from isomorph import io
+    from isomorph import io, place
     from isomorph.io import writer
     from isomorph.volume import Volume
     import numpy as np
@@ -191,7 +248,7 @@ def test_full_disk_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("stage", ["_verify", "_rename"])
+@pytest.mark.parametrize("stage", ["_verify", "rename"])
 def test_killed_in_the_middle_nothing_is_at_the_final_path(tmp_path, stage):
     text = f"""
     def hold(*args):

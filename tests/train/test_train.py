@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import load_file
 
 from isomorph import config
-from isomorph.config import Stage
 from isomorph.errors import IsomorphError, NothingFound, UsageError
 from isomorph.interrupt import Interrupted
 from isomorph.losses import LOSSES
@@ -22,7 +21,7 @@ from isomorph.weights import load_model
 
 TINY = (
     "generator.deform.size=[16, 16, 16]",
-    "network.arguments={features=[4, 8]}",
+    "network={kind='compact', arguments={features=[4, 8]}}",
     "training.stages=[{steps=4}, {steps=2, set=['contrast.random=1.0']}]",
     "training.save_every=3",
     "training.precision='fp32'",
@@ -77,9 +76,9 @@ def test_the_model_file_says_how_it_was_made(heads, tmp_path):
 
 
 def test_training_lowers_the_loss(heads, tmp_path):
-    stages = "training.stages=[{steps=150}]"
+    stages = "training.stages=[{steps=150, learning_rate=3e-3}]"
     entries = []
-    options = (*TINY[:2], stages, *TINY[4:], "training.learning_rate=3e-3", "training.warmup=5")
+    options = (*TINY[:2], stages, *TINY[4:], "training.warmup=5")
     train(config.load("default", options), heads, tmp_path, workers=0, report=entries.append)
     losses = [e["loss"] for e in entries if "loss" in e]
     assert losses[-1] < 0.7 * losses[0]
@@ -99,11 +98,22 @@ def test_a_batch_is_what_its_stage_asks_for(heads):
     assert weight.min().item() == pytest.approx(0.3)
 
 
-def test_stages_follow_each_other(heads):
-    samples = Samples(config.load("default", TINY), heads)
-    assert samples.stage(3) == Stage(steps=4)
-    assert samples.stage(4).set == ("contrast.random=1.0",)
-    assert samples.stage(10**6) == samples.stage(5)
+def test_stages_follow_each_other():
+    settings = config.load("default", TINY).training
+    assert settings.at(3) == (settings.stages[0], 0.75)
+    assert settings.at(4) == (settings.stages[1], 0.0)
+    assert settings.at(10**6) == (settings.stages[1], 1.0)
+
+
+def test_a_part_of_the_network_is_trained_alone(heads, tmp_path):
+    arguments = "network={kind='cascade', arguments={coarse=[4], fine=[4]}}"
+    stages = "training.stages=[{steps=2, part='coarse'}]"
+    recipe = config.load("default", (TINY[0], arguments, stages, *TINY[3:], "training.save_every=1"))
+    train(recipe, heads, tmp_path, workers=0, report=silent)
+    first, last = (load_file(tmp_path / f"checkpoint-000000{k}.safetensors") for k in (1, 2))
+    moved = {k for k in first if k.startswith("network.") and not torch.equal(first[k], last[k])}
+    assert moved
+    assert all(k.startswith("network.coarse.") for k in moved)
 
 
 def test_people_held_out_are_never_trained_on(heads):
@@ -112,11 +122,14 @@ def test_people_held_out_are_never_trained_on(heads):
     assert [h.name for h in held] == ["c"]
 
 
-def test_the_learning_rate_rises_then_falls():
+def test_the_learning_rate_rises_then_falls_in_each_stage():
     settings = config.load("default").training
-    rates = [learning_rate(k, settings) for k in range(settings.steps)]
-    assert rates[0] < rates[settings.warmup] == pytest.approx(settings.learning_rate, rel=0.02)
-    assert rates[-1] == pytest.approx(settings.learning_rate * settings.final, rel=0.02)
+    begin = 0
+    for stage in settings.stages:
+        rates = [learning_rate(k, settings) for k in range(begin, begin + stage.steps)]
+        assert rates[0] < rates[settings.warmup] == pytest.approx(stage.learning_rate, rel=0.03)
+        assert rates[-1] == pytest.approx(stage.learning_rate * settings.final, rel=0.02)
+        begin += stage.steps
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
@@ -212,7 +225,7 @@ def test_workers_make_the_same_samples(heads, tmp_path):
 def test_training_can_begin_with_a_model(heads, tmp_path):
     recipe = config.load("default", TINY)
     model = train(recipe, heads, tmp_path / "first", workers=0, report=silent)
-    still = config.load("default", (*TINY, "training.learning_rate=0.0", "training.stages=[{steps=1}]"))
+    still = config.load("default", (*TINY, "training.stages=[{steps=1, learning_rate=0.0}]"))
     again = train(still, heads, tmp_path / "second", start=str(model), workers=0, report=silent)
     first, second = load_file(model), load_file(again)
     assert all(torch.equal(first[k], second[k]) for k in first)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
+from ..errors import SetupError
 from ..volume import Volume
 
 
@@ -23,9 +26,13 @@ def rough_brain_mask(t1: Volume, *, level: float = 40.0, neck: float = 4.0) -> t
     Returns
     -------
     (I, J, K) tensor of bool
-    """
-    from scipy import ndimage
 
+    Raises
+    ------
+    SetupError
+        If scipy is missing.
+    """
+    ndimage = _ndimage()
     bright = t1.data[0].numpy() > level
     core = ndimage.distance_transform_edt(bright, sampling=t1.spacing) > neck
     labels, count = ndimage.label(core)
@@ -34,3 +41,11 @@ def rough_brain_mask(t1: Volume, *, level: float = 40.0, neck: float = 4.0) -> t
     brain = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
     grown = ndimage.distance_transform_edt(~brain, sampling=t1.spacing) <= neck
     return torch.from_numpy(ndimage.binary_fill_holes(grown & bright))
+
+
+def _ndimage() -> Any:
+    try:
+        from scipy import ndimage
+    except ImportError:
+        raise SetupError("E905 the brain mask needs scipy; type: pip install 'isomorph[evaluate]'") from None
+    return ndimage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..synth.profile import FWHM_PER_SIGMA, sample, smooth
+from ..profile import FWHM_PER_SIGMA, sample, smooth
 from ..volume import Volume
 
 

@@ -76,6 +76,7 @@ def look(x: Tensor, spacing: tuple[float, float, float], *, ct: bool = False, th
     hounsfield, offset, notices = (False, 0.0, []) if phase else _tomogram(x, least, most)
     modality = "ct" if ct or hounsfield else "mr"
     low, high = robust_range(x)
+    low = max(low, least)  # an export may have put the air above zero
     floor = TISSUE - offset if hounsfield and least + offset < TISSUE else low + FOREGROUND * (high - low)
     mask = x > floor
     count = int(mask.sum())

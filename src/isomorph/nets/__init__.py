@@ -4,10 +4,11 @@ from typing import Any
 
 from torch import nn
 
+from .cascade import Cascade
 from .compact import Compact
 from .unet import UNet
 
-NETWORKS: dict[str, type[nn.Module]] = {"compact": Compact, "unet": UNet}
+NETWORKS: dict[str, type[nn.Module]] = {"cascade": Cascade, "compact": Compact, "unet": UNet}
 
 
 def build(kind: str, arguments: dict[str, Any]) -> nn.Module:
@@ -31,4 +32,4 @@ def build(kind: str, arguments: dict[str, Any]) -> nn.Module:
         raise ValueError(f"network {kind} does not take {arguments}: {error}.") from None
 
 
-__all__ = ["NETWORKS", "Compact", "UNet", "build"]
+__all__ = ["NETWORKS", "Cascade", "Compact", "UNet", "build"]

@@ -1,4 +1,4 @@
-"""The default network: fast on a plain processor, sharp by construction."""
+"""A small network: fast on a plain processor, sharp by construction."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ class Options:
         The scan is CT, in Hounsfield units.
     device : str
         ``auto`` takes a GPU where there is one.
-    threads : int
-        Of the processor; 0 leaves the choice to PyTorch.
+    threads : int, optional
+        Of the processor; PyTorch chooses if not given.
     precision : str
         ``auto`` takes bf16 where the hardware computes in it, else fp32.
     flip : bool
@@ -42,7 +42,7 @@ class Options:
     model: str = "default"
     ct: bool = False
     device: str = "auto"
-    threads: int = 0
+    threads: int | None = None
     precision: str = "auto"
     flip: bool = True
     overwrite: bool = False
@@ -52,7 +52,7 @@ class Options:
         for name, choices in (("device", DEVICES), ("precision", PRECISIONS)):
             if (value := getattr(self, name)) not in choices:
                 raise UsageError(f"--{name} is {value!r}; choose from {', '.join(choices)}.")
-        if self.threads < 0:
+        if self.threads is not None and self.threads < 1:
             raise UsageError(f"--threads is {self.threads}; give 1 or more.")
 
 

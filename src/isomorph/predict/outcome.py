@@ -77,7 +77,6 @@ class Summary:
         return f"{len(self.outcomes)} scans: {parts}; exit code {self.exit_code}: {WORDS[self.exit_code]}"
 
 
-def exit_code(outcomes: Sequence[Outcome]) -> int:
+def exit_code(bad: int, seen: int) -> int:
     """0 if nothing was refused or failed, 5 if everything, else 4."""
-    bad = sum(outcome.status in BAD for outcome in outcomes)
-    return 0 if not bad else 5 if bad == len(outcomes) else 4
+    return 0 if not bad else 5 if bad == seen else 4

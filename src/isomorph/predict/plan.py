@@ -13,6 +13,8 @@ from ..errors import NothingFound, UsageError
 from ..io.names import suffix
 
 ENDING = "_desc-synth_T1w.nii.gz"
+OURS = "E505 the image was made by isomorph; give the original scan"
+Inputs = Sequence[str | os.PathLike[str]]
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,35 @@ class Job:
     source, target : Path
     name : str
         Of the scan, relative to the folder that was given; safe in one line of a log.
+    root : Path, optional
+        Folder that the output must stay in.
+    ours : bool
+        An image that isomorph made and that was found in a folder: to be skipped.
     """
 
     source: Path
     target: Path
     name: str
+    root: Path | None = None
+    ours: bool = False
 
 
-def plan(inputs: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> list[Job]:
+def gather(inputs: Inputs) -> tuple[list[Path], list[Path]]:
+    """Scans in files and folders, and what isomorph itself wrote into these folders.
+
+    Raises
+    ------
+    NothingFound
+        If there is no image.
+    """
+    sources, ours = io.survey(inputs) if any(os.path.lexists(path) for path in inputs) else ([], [])
+    if not sources and not ours:
+        said = ", ".join(io.escape(os.fspath(i)) for i in inputs)
+        raise NothingFound(f"no image in {said}; give scans or their folder.")
+    return sources, ours
+
+
+def plan(inputs: Inputs, output: str | os.PathLike[str]) -> list[Job]:
     """Pair each scan with its output: one file gives one file, several files or a folder a mirrored folder.
 
     Parameters
@@ -45,13 +68,9 @@ def plan(inputs: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str
     NothingFound
         If there is no image.
     UsageError
-        If two scans would have one output, or several scans were given one file as output.
+        If two scans would have one output, an output would harm another input, or several scans were given one file.
     """
-    sources = io.find(inputs) if any(os.path.lexists(path) for path in inputs) else []
-    if not sources:
-        raise NothingFound(
-            f"no image in {', '.join(io.escape(os.fspath(i)) for i in inputs)}; give scans or their folder."
-        )
+    sources, ours = gather(inputs)
     folders = [Path(i) for i in inputs if Path(i).is_dir()]
     folder = bool(folders) or len(inputs) > 1 or Path(output).is_dir() or os.fspath(output).endswith(("/", os.sep))
     if not folder:
@@ -60,14 +79,15 @@ def plan(inputs: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str
         raise UsageError(f"{len(sources)} scans need a folder as output, not {io.escape(Path(output).name)!r}.")
     jobs = [_mirrored(source, folders, Path(output)) for source in sources]
     _refuse_collisions(jobs)
-    return jobs
+    _refuse_harm(jobs)
+    return jobs + [_mirrored(source, folders, Path(output), ours=True) for source in ours]
 
 
-def _mirrored(source: Path, folders: list[Path], output: Path) -> Job:
+def _mirrored(source: Path, folders: list[Path], output: Path, *, ours: bool = False) -> Job:
     root = next((f for f in folders if source.is_relative_to(f)), source.parent)
     relative = source.relative_to(root)
     stem = source.name[: len(source.name) - len(suffix(source))]
-    return Job(source, output / relative.parent / f"{stem}{ENDING}", io.escape(relative))
+    return Job(source, output / relative.parent / f"{stem}{ENDING}", io.escape(relative), output, ours)
 
 
 def _refuse_collisions(jobs: list[Job]) -> None:
@@ -81,3 +101,12 @@ def _refuse_collisions(jobs: list[Job]) -> None:
             raise UsageError(
                 f"{names} would both become {io.escape(clash[0].target.name)}; rename one, or run them apart."
             )
+
+
+def _refuse_harm(jobs: list[Job]) -> None:
+    """No output may be another input, nor share its JSON."""
+    guard = io.Guard(job.source for job in jobs)
+    for job in jobs:
+        if (harmed := guard.harmed(job.target)) is not None:
+            names = f"the output of {io.escape(job.source.name)} would replace the input {io.escape(harmed.name)}"
+            raise UsageError(f"{names} or its JSON; choose another output folder, or run them apart.")

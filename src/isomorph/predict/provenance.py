@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import sys
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from .. import io
 from ..io import Scan
 from ..weights import Model
 from .options import Options
@@ -14,6 +18,7 @@ from .restore import TOP, WHITE_MATTER
 from .synthesise import Result
 
 SCHEMA = 1
+MATTERS = ("ct", "flip", "precision", "strict")  # options without which the result might be another
 PACKAGES = ("isomorph", "torch", "numpy", "nibabel", "safetensors")
 
 
@@ -51,5 +56,48 @@ def provenance(name: str, scan: Scan, result: Result, model: Model, options: Opt
         "precision": result.precision,
         "threads": result.threads,
         "seconds": result.seconds,
+        "peak_rss_mb": peak_rss(),
+        "seed": None,  # nothing is random
+        "fingerprint": fingerprint(scan.source["sha256"], model, options),
         "versions": {package: version(package) for package in PACKAGES},
     }
+
+
+def fingerprint(sha256: str, model: Model, options: Options) -> str:
+    """What decides about a result: the scan, the model, the version and the options that matter.
+
+    Parameters
+    ----------
+    sha256 : str
+        Of the scan.
+    model : Model
+    options : Options
+    """
+    facts = {"input": sha256, "model": model.sha256, "version": version("isomorph"), "schema": SCHEMA}
+    facts |= {name: getattr(options, name) for name in MATTERS}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def done_before(source: Path, target: Path, model: Model, options: Options) -> bool:
+    """Whether an output is there, whole, and what this run would make: that it is there proves nothing.
+
+    Parameters
+    ----------
+    source, target : Path
+    model : Model
+    options : Options
+    """
+    content = io.sidecar(target)
+    if content.get("tool") != "isomorph" or "fingerprint" not in content or not io.described(target, content):
+        return False
+    return content["fingerprint"] == fingerprint(io.digest(source), model, options)
+
+
+def peak_rss() -> float | None:
+    """Most memory that this process has held, in MB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kB elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,14 +88,15 @@ def run(
     """
     network = network.to(device, memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]
     try:
-        output = _pass(network, image, device, precision)
-        if flip:
-            if progress:
-                progress(0.5)
-            other = mirror(_pass(network, mirror(image), device, precision))
-            output = output.with_data((output.data + other.data) / 2)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
+        with full_precision():
+            output = _pass(network, image, device, precision)
+            if flip:
+                if progress:
+                    progress(0.5)
+                other = mirror(_pass(network, mirror(image), device, precision))
+                output = output.with_data((output.data + other.data) / 2)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
             raise
         size = " x ".join(map(str, image.shape))
         raise SetupError(
@@ -104,6 +107,25 @@ def run(
     if not output.data.isfinite().all():
         raise IsomorphError("E805 the network gave values that are not finite; try --precision fp32.")
     return output
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory does not suffice; torch says it in words alone."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error).lower())
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Keep a GPU from rounding fp32 to the 10 bits of TF32, which it does unasked; puts back what was set."""
+    settings: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [setting.allow_tf32 for setting in settings]
+    try:
+        for setting in settings:
+            setting.allow_tf32 = False
+        yield
+    finally:
+        for setting, value in zip(settings, before, strict=True):
+            setting.allow_tf32 = value
 
 
 def _pass(network: nn.Module, image: Volume, device: torch.device, precision: str) -> Volume:

@@ -12,17 +12,19 @@ import torch
 
 from .. import io
 from ..errors import IsomorphError, Refusal, SetupError
+from ..interrupt import Interrupted, Signals, listening
+from ..io import Notice
 from ..volume import Volume
 from ..weights import Model, load_model
-from ..interrupt import Interrupted, Signals, listening
 from .options import OPTIONS, Options
-from .outcome import Outcome, Summary, exit_code
-from .plan import Job, plan
-from .provenance import provenance
-from .run import choose_device
+from .outcome import BAD, Outcome, Summary, exit_code
+from .plan import OURS, Job, plan
+from .provenance import done_before, provenance
+from .run import choose_device, out_of_memory
 from .synthesise import Result, synthesise
 
 STRICT = ("W4", "W5")  # warnings about geometry and content
+TOMOGRAM = Notice("W510", "looks like a CT in Hounsfield units, treated as MR; give --ct if it is one")
 Watch = Callable[[Outcome, Volume, Volume], None]  # outcome, scan, synthetic T1
 
 log = logging.getLogger(__name__)
@@ -85,7 +87,8 @@ def predict_scans(
             if not run.started:
                 raise
             return run.summary(str(error), error.exit_code)
-    return run.summary("", exit_code([*run.outcomes.values()]))
+    bad = sum(outcome.status in BAD for outcome in run.outcomes.values())
+    return run.summary("", exit_code(bad, len(run.outcomes)))
 
 
 class _Run:
@@ -98,21 +101,40 @@ class _Run:
 
     def all(self, signals: Signals) -> None:
         """Check every output, then load the model, then work."""
+        present: dict[Job, Refusal] = {}
         for job in self.jobs:
+            if job.ours:
+                self.end(job, Outcome(name=job.name, status="skipped", message=OURS))
+                continue
             try:
-                io.check_output(job.target, inputs=[job.source], overwrite=self.options.overwrite)
+                io.check_output(job.target, inputs=[job.source], overwrite=self.options.overwrite, root=job.root)
             except Refusal as refusal:
-                self.end(job, _trouble(job, refusal))
+                if refusal.code == "E705" and not self.options.overwrite:
+                    present[job] = refusal  # it may be what this run would make: the model tells
+                else:
+                    self.end(job, _trouble(job, refusal))
         waiting = [job for job in self.jobs if job not in self.outcomes]
         if not waiting:
             return
         choose_device(self.options.device)
-        if self.options.threads:
+        if self.options.threads is not None:
             torch.set_num_threads(self.options.threads)
         model = load_model(self.options.model)
         self.started = True
         for job in waiting:
-            self.one(job, model, signals)
+            if job in present:
+                self.end(job, self.again(job, present[job], model))
+            else:
+                self.one(job, model, signals)
+
+    def again(self, job: Job, refusal: Refusal, model: Model) -> Outcome:
+        """The outcome of a scan whose output is there: skipped if it is the one that this run would make."""
+        try:
+            if done_before(job.source, job.target, model, self.options):
+                return Outcome(name=job.name, status="skipped", message=f"{io.escape(job.target.name)} was done before")
+        except Refusal as unreadable:
+            return _trouble(job, unreadable)
+        return _trouble(job, refusal)
 
     def one(self, job: Job, model: Model, signals: Signals) -> None:
         """One scan, from file to file; whatever goes wrong with it is its own outcome."""
@@ -130,6 +152,12 @@ class _Run:
         """Read and synthesise."""
         options, start = self.options, time.perf_counter()
         scan = io.read(job.source, ct=options.ct)
+        if (
+            scan.source["modality"] == "ct"
+            and not options.ct
+            and not {n.code for n in scan.warnings} & {"W503", "W504"}
+        ):
+            scan = replace(scan, warnings=(*scan.warnings, TOMOGRAM))
         if options.strict and (doubt := next((n for n in scan.warnings if n.code.startswith(STRICT)), None)):
             raise Refusal(doubt.code, doubt.message, "refused because of --strict")
         seconds = {"read": round(time.perf_counter() - start, 4)}
@@ -150,7 +178,14 @@ class _Run:
         start = time.perf_counter()
         sidecar = provenance(job.name, scan, result, model, self.options)
         try:
-            io.write(result.volume, job.target, overwrite=self.options.overwrite, sidecar=sidecar, inputs=[job.source])
+            io.write(
+                result.volume,
+                job.target,
+                overwrite=self.options.overwrite,
+                sidecar=sidecar,
+                inputs=[job.source],
+                root=job.root,
+            )
         except Refusal as refusal:  # somebody else wrote it in the meantime
             return _trouble(job, refusal)
         seconds = result.seconds | {"write": round(time.perf_counter() - start, 4)}
@@ -176,6 +211,9 @@ def _trouble(job: Job, error: Exception) -> Outcome:
         return Outcome(name=job.name, status=status, message=str(error))
     if isinstance(error, IsomorphError):
         return Outcome(name=job.name, status="failed", message=str(error))
+    if out_of_memory(error):
+        message = "E801 not enough memory for this image; use a larger machine"
+        return Outcome(name=job.name, status="failed", message=message)
     log.debug("internal error", exc_info=error)
     what = " ".join(f"{type(error).__name__}: {error}".split())
     return Outcome(name=job.name, status="failed", message=f"internal error, {io.escape(what)[:120]}; run with --debug")

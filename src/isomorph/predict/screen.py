@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from .. import io
-from ..errors import NothingFound
+from .outcome import exit_code
+from .plan import OURS, Inputs, gather
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Judged:
 class Screening:
     """Verdicts, one after the other; `exit_code` once all are drawn."""
 
-    def __init__(self, paths: Sequence[os.PathLike[str]], ct: bool) -> None:
-        self._paths, self._ct = paths, ct
+    def __init__(self, paths: list[Path], ours: list[Path], ct: bool) -> None:
+        self._paths, self._ours, self._ct = paths, ours, ct
         self._refused = self._seen = 0
 
     def __iter__(self) -> Iterator[Judged]:
@@ -50,14 +51,17 @@ class Screening:
             self._seen += 1
             self._refused += verdict.outcome == "refuse"
             yield Judged(io.escape(path), verdict)
+        for path in self._ours:
+            self._seen += 1
+            yield Judged(io.escape(path), io.Verdict(io.escape(path.name), "skip", ["E505"], [OURS]))
 
     @property
     def exit_code(self) -> int:
         """0 if none was refused, 5 if all were, else 4."""
-        return 0 if not self._refused else 5 if self._refused == self._seen else 4
+        return exit_code(self._refused, self._seen)
 
 
-def screen(paths: Sequence[str | os.PathLike[str]], *, ct: bool = False) -> Screening:
+def screen(paths: Inputs, *, ct: bool = False) -> Screening:
     """Judge scans one by one, as they are drawn.
 
     Parameters
@@ -71,9 +75,4 @@ def screen(paths: Sequence[str | os.PathLike[str]], *, ct: bool = False) -> Scre
     NothingFound
         If there is no image.
     """
-    found = io.find(paths) if any(os.path.lexists(path) for path in paths) else []
-    if not found:
-        raise NothingFound(
-            f"no image in {', '.join(io.escape(os.fspath(p)) for p in paths)}; give scans or their folder."
-        )
-    return Screening(found, ct)
+    return Screening(*gather(paths), ct)

@@ -1,6 +1,6 @@
 """One static HTML file with pictures: no script, nothing fetched, every name escaped."""
 
-from .html import Entry, write_report
+from .html import Entry, check_report, write_report
 from .pictures import draw
 
-__all__ = ["Entry", "draw", "write_report"]
+__all__ = ["Entry", "check_report", "draw", "write_report"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import SetupError
+from ..errors import SetupError, UsageError, escape
+from ..place import place
 from .pictures import INSTALL
 
 PAGE = """<!doctype html>
@@ -82,6 +83,46 @@ class Entry:
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
+def check_report(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = ()) -> Path:
+    """Everything that can be known to go wrong with a report, before the work; makes its folder.
+
+    Parameters
+    ----------
+    path : path of an HTML file
+    inputs : paths
+        Files that must not be replaced.
+
+    Raises
+    ------
+    UsageError
+        If the name does not end in .html, or is that of an input or a folder.
+    SetupError
+        If jinja2 or matplotlib is missing, or the folder cannot be written.
+    """
+    path = Path(path)
+    name = escape(path.name)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"the report {name!r} must end in .html; choose another name")
+    if path.is_dir() or any(os.path.exists(i) and path.exists() and os.path.samefile(i, path) for i in inputs):
+        raise UsageError(f"the report {name!r} is an input or a folder; choose another name")
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise SetupError(f"E905 reports need {(error.name or '').split('.')[0]}; type: {INSTALL}") from None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(name, error) from None
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise SetupError(f"E702 the folder of the report {name!r} is not writable; choose another place.")
+    return path
+
+
+def _unwritable(name: str, error: OSError) -> SetupError:
+    return SetupError(f"E702 the report {name!r} cannot be written ({error.strerror}); choose another place.")
+
+
 def write_report(path: str | os.PathLike[str], entries: Sequence[Entry], *, title: str = "isomorph") -> Path:
     """Write a report; replaces an older one in one step.
 
@@ -104,14 +145,11 @@ def write_report(path: str | os.PathLike[str], entries: Sequence[Entry], *, titl
     page = Environment(autoescape=True, trim_blocks=True).from_string(PAGE)
     text = page.render(title=title, note=NOTE, entries=entries, stages=stages, encode=_encode)
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(partial, path)
+        place(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise SetupError(f"E702 {path.name} cannot be written ({error.strerror}); choose another place.") from None
+        raise _unwritable(escape(path.name), error) from None
     return path
 
 

@@ -2,23 +2,21 @@
 
 Conventions, kept everywhere: voxel indices are those of voxel centres, a voxel is a box from ``i - 0.5`` to
 ``i + 0.5``, and the field of view is the union of these boxes. Between the first and the last centre values are
-interpolated; in the outer half voxel the edge is extended; beyond it is `fill`. The training generator does the same.
+interpolated; in the outer half voxel the edge is extended; beyond it is `fill`. The training
+generator interpolates between slices in the same way, but never leaves its grid: it extends the edge and knows no fill.
 """
 
 from .grid import Shape, axis_codes, canonical_grid
-from .move import crop_or_pad, mirror, onto, pad_to_multiple, reorient, window
+from .move import mirror, onto, window
 from .resample import field_of_view, resample
 
 __all__ = [
     "Shape",
     "axis_codes",
     "canonical_grid",
-    "crop_or_pad",
     "field_of_view",
     "mirror",
     "onto",
-    "pad_to_multiple",
-    "reorient",
     "resample",
     "window",
 ]

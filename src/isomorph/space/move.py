@@ -1,4 +1,4 @@
-"""Moves that keep every value: reorient, mirror, crop, pad."""
+"""Moves that keep every value: mirror, crop, pad."""
 
 from __future__ import annotations
 
@@ -8,38 +8,9 @@ import numpy as np
 from torch.nn.functional import pad
 
 from ..volume import Volume
-from .grid import CODES, compose, rotation, to_ras
+from .grid import compose, rotation, to_ras
 
 SAME = 1e-3  # voxels: centres closer than this coincide
-
-
-def reorient(volume: Volume, codes: str = "RAS") -> Volume:
-    """Reorder and flip the axes so that they point as `codes` says; each value stays where it is in the world.
-
-    Parameters
-    ----------
-    volume : Volume
-    codes : three letters
-        One of each pair R/L, A/P, S/I: where each axis points to.
-
-    Raises
-    ------
-    ValueError
-        If `codes` is not such a triple.
-    """
-    worlds = [next((w for w, pair in enumerate(CODES) if code in pair), -1) for code in codes.upper()]
-    if sorted(worlds) != [0, 1, 2]:
-        raise ValueError(f"{codes!r} is no orientation; give one of each pair R/L, A/P, S/I, such as 'RAS'.")
-    order, signs = to_ras(rotation(volume.affine[:3, :3]))
-    axes = [order[world] for world in worlds]
-    wanted = [float(CODES[world].index(code) * 2 - 1) for world, code in zip(worlds, codes.upper(), strict=True)]
-    turned = [axis for axis, (world, sign) in enumerate(zip(worlds, wanted, strict=True)) if signs[world] != sign]
-    matrix, origin = volume.affine[:3, axes], volume.affine[:3, 3].copy()
-    for axis in turned:
-        origin = origin + matrix[:, axis] * (volume.shape[axes[axis]] - 1)
-        matrix[:, axis] *= -1
-    data = volume.data.permute(0, *(axis + 1 for axis in axes)).flip([axis + 1 for axis in turned])
-    return Volume(data.contiguous(), compose(matrix, origin))
 
 
 def mirror(volume: Volume) -> Volume:
@@ -74,35 +45,8 @@ def window(volume: Volume, start: Sequence[int], shape: Sequence[int], fill: flo
     return Volume(data, compose(volume.affine[:3, :3], origin))
 
 
-def crop_or_pad(volume: Volume, shape: Sequence[int], fill: float = 0.0) -> Volume:
-    """Bring to a size, symmetrically; `onto` undoes it.
-
-    Parameters
-    ----------
-    volume : Volume
-    shape : three int
-    fill : float
-        Value of new voxels.
-    """
-    start = [-((int(m) - n) // 2) for m, n in zip(shape, volume.shape, strict=True)]
-    return window(volume, start, shape, fill)
-
-
-def pad_to_multiple(volume: Volume, multiple: int, fill: float = 0.0) -> Volume:
-    """Pad symmetrically to the next multiple on each axis; `onto` undoes it.
-
-    Parameters
-    ----------
-    volume : Volume
-    multiple : voxels
-    fill : float
-        Value of new voxels.
-    """
-    return crop_or_pad(volume, [-(-n // multiple) * multiple for n in volume.shape], fill)
-
-
 def onto(volume: Volume, shape: Sequence[int], affine: np.ndarray, fill: float = 0.0) -> Volume:
-    """Place on another window of the same lattice; undoes any `window`, `crop_or_pad` or `pad_to_multiple`.
+    """Place on another window of the same lattice; undoes any `window`.
 
     Parameters
     ----------

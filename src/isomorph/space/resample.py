@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, linear
 
+from ..profile import FWHM_PER_SIGMA, sample, smooth
 from ..volume import Volume
 from .grid import Shape
 
 STRAIGHT = 0.01  # mm: a rotation that moves no voxel further than this is none
 EDGE = 1e-3  # voxels: a centre this far outside the field of view is on its edge
 SLAB = 2_000_000  # voxels interpolated at a time where the grids are rotated
-FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
 
 
 def resample(volume: Volume, shape: Shape, affine: np.ndarray, mode: str = "linear", fill: float = 0.0) -> Volume:
@@ -110,7 +108,7 @@ def _separable(
             index = (lines[axis] + 0.5 + EDGE).floor().long().clamp(0, old[axis] - 1)
             data = data.index_select(axis + 1, index.to(data.device))
         else:
-            data = _apply(data, _linear(lines[axis], old[axis]) @ _gaussian(old[axis], sigmas[axis]), axis)
+            data = _apply(data, _weights(old[axis], sigmas[axis], lines[axis]), axis)
     order = [axes.index(new) for new in range(3)]
     data = data.permute(0, *(axis + 1 for axis in order)).contiguous()
     for new, axis in enumerate(order):
@@ -122,8 +120,21 @@ def _separable(
 
 def _smooth(data: Tensor, sigmas: list[float]) -> Tensor:
     for axis, sigma in enumerate(sigmas):
-        data = _apply(data, _gaussian(data.shape[axis + 1], sigma), axis)
+        data = _apply(data, _weights(data.shape[axis + 1], sigma), axis)
     return data
+
+
+def _weights(n: int, sigma: float, line: Tensor | None = None) -> Tensor:
+    """(M, N) float64 weights of smoothing N samples, then interpolating at M positions: both, done to the identity.
+
+    One product with this matrix is several times faster than the two operations on a whole scan.
+    """
+    weights = smooth(torch.eye(n, dtype=torch.float64)[None, :, :, None], sigma, 0)
+    if line is not None:
+        nearest = line.round()
+        line = torch.where((line - nearest).abs() < 1e-5, nearest, line)  # no blur from rounding errors
+        weights = sample(weights, line, 0)
+    return weights[0, :, :, 0]
 
 
 def _apply(data: Tensor, matrix: Tensor, axis: int) -> Tensor:
@@ -131,24 +142,6 @@ def _apply(data: Tensor, matrix: Tensor, axis: int) -> Tensor:
     if matrix.shape[0] == matrix.shape[1] and torch.equal(matrix, torch.eye(len(matrix), dtype=matrix.dtype)):
         return data
     return linear(data.movedim(axis + 1, -1), matrix.to(data)).movedim(-1, axis + 1)
-
-
-def _linear(line: Tensor, n: int) -> Tensor:
-    """(M, N) float64 weights of linear interpolation at M positions among N samples, clamped to the outer ones."""
-    nearest = line.round()
-    line = torch.where((line - nearest).abs() < 1e-5, nearest, line).clamp(0, n - 1)  # no blur from rounding errors
-    return (1 - (line[:, None] - torch.arange(n, dtype=line.dtype)).abs()).clamp(min=0)
-
-
-def _gaussian(n: int, sigma: float) -> Tensor:
-    """(N, N) float64 weights of Gaussian smoothing, edges replicated."""
-    if sigma <= 0.05:  # narrower than any kernel can show
-        return torch.eye(n, dtype=torch.float64)
-    radius = math.ceil(3 * sigma)
-    taps = torch.arange(-radius, radius + 1)
-    kernel = torch.exp(-0.5 * (taps / sigma).double() ** 2)
-    columns = (torch.arange(n)[:, None] + taps).clamp(0, n - 1)
-    return torch.zeros(n, n, dtype=torch.float64).scatter_add_(1, columns, (kernel / kernel.sum()).expand(n, -1))
 
 
 def _interpolate(data: Tensor, move: np.ndarray, shape: Shape, mode: str, fill: float) -> Tensor:

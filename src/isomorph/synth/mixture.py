@@ -10,9 +10,9 @@ from random import Random
 import torch
 
 from ..labels import TISSUES, mixture
+from ..profile import smooth
 from ..volume import Volume
 from .contrasts import CONTRAST_TABLES
-from .profile import smooth
 from .step import Draw, Range, Step, randn, seed
 
 SURFACE = ("skin", "soft", "marrow", "mucosa")

@@ -7,9 +7,9 @@ from random import Random
 
 import torch
 
+from ..profile import FWHM_PER_SIGMA, sample, smooth
 from ..volume import Volume
 from .noise import rician
-from .profile import FWHM_PER_SIGMA, sample, smooth
 from .step import Draw, Range, Step, seed
 
 

@@ -83,7 +83,7 @@ def train(
         try:
             for batch in loader:
                 with signals.held():  # a signal waits until the step is done
-                    run.advance(batch, samples.stage(run.step).loss)
+                    run.advance(batch)
                     if run.due(LOG_EVERY):
                         report(run.log(run.progress()))
                     if run.due(recipe.training.save_every):
@@ -117,7 +117,7 @@ class Run:
         if start:
             network.load_state_dict(load_model(start).network.state_dict())
         average = copy.deepcopy(network).requires_grad_(False)
-        optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+        optimiser = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay)
         open_folder(out, recipe, resume=resume)
         self.step, self.seconds = load_checkpoint(out, network, average, optimiser) if resume else (0, 0.0)
         network = network.to(memory_format=torch.channels_last_3d)
@@ -125,19 +125,21 @@ class Run:
         self.average = average.to(self.accelerator.device)
         self.clock, self.losses, self.whole = time.monotonic(), [], True
 
-    def advance(self, batch: Batch, loss_shares: dict[str, float]) -> None:
+    def advance(self, batch: Batch) -> None:
         """One step."""
         self.whole = False
         settings, device = self.recipe.training, self.accelerator.device
+        stage, _ = settings.at(self.step)
         image, target, weight = (x.to(device) for x in batch)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, settings)
         with self.accelerator.autocast():
-            prediction = self.network(image.contiguous(memory_format=torch.channels_last_3d))
-        loss = total_loss(loss_shares, prediction.float(), target, weight)
+            image = image.contiguous(memory_format=torch.channels_last_3d)
+            prediction = self.network(image, stage.part) if stage.part else self.network(image)
+        loss = total_loss(stage.loss, prediction.float(), target, weight)
         if not loss.isfinite():
             raise IsomorphError(
-                f"the loss is {loss.item()} at step {self.step}; lower training.learning_rate and --resume from the "
+                f"the loss is {loss.item()} at step {self.step}; lower the learning_rate of this stage and --resume from the "
                 "last checkpoint, which is older."
             )
         self.accelerator.backward(loss)
@@ -189,10 +191,10 @@ class Run:
 
 
 def learning_rate(step: int, settings: Training) -> float:
-    """Linear warm-up, then half a cosine down to `final`."""
-    progress = step / max(settings.steps, 1)
-    cosine = settings.final + (1 - settings.final) * (1 + math.cos(math.pi * progress)) / 2
-    return settings.learning_rate * min(1.0, (step + 1) / max(settings.warmup, 1)) * cosine
+    """In each stage: a linear rise, then half a cosine down to `final`."""
+    stage, done = settings.at(step)
+    cosine = settings.final + (1 - settings.final) * (1 + math.cos(math.pi * done)) / 2
+    return stage.learning_rate * min(1.0, (done * stage.steps + 1) / max(settings.warmup, 1)) * cosine
 
 
 def total_loss(shares: dict[str, float], prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -218,12 +220,13 @@ def validate(
     The last stage of the recipe decides what they look like, so that scores of different stages can be compared.
     """
     network.eval()
-    samples = Samples(recipe, heads)
+    samples, (stage, _) = Samples(recipe, heads), recipe.training.at(recipe.training.steps)
     errors, psnrs = [], []
     for number in range(count):
         image, target, weight = samples.make(recipe.training.steps, -1 - number)
         with accelerator.autocast():
-            prediction = network(image[None].to(accelerator.device)).float().cpu()
+            image = image[None].to(accelerator.device)
+            prediction = (network(image, stage.part) if stage.part else network(image)).float().cpu()
         error = (prediction[0] - target)[weight == 1]
         errors.append(error.abs().mean().item())
         psnrs.append(-10 * math.log10(max(error.square().mean().item(), 1e-12)))

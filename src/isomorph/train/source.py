@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from ..config import Recipe, Stage, stage_generator
+from ..config import Recipe, stage_generator
 from ..errors import UsageError
 from ..labels import brain_mask
 from .corpus import Head
@@ -38,7 +38,7 @@ class Samples(IterableDataset):
         if worker:
             torch.set_num_threads(1)  # the network wants the other cores
         for step in range(self.start + first, self.recipe.training.steps, stride):  # the loader asks workers in turn
-            pairs = [self.make(step, step * MOST + k) for k in range(self.stage(step).batch)]
+            pairs = [self.make(step, step * MOST + k) for k in range(self.recipe.training.at(step)[0].batch)]
             image, target, weight = (torch.stack(tensors) for tensors in zip(*pairs, strict=True))
             yield image, target, weight
 
@@ -46,18 +46,10 @@ class Samples(IterableDataset):
         """Image, target and weight, (C, I, J, K) each, of sample `number`, as the stage of `step` wants it."""
         rng = Random(f"{self.recipe.training.seed}/{number}")
         head = rng.choices(self.heads, self.shares)[0]
-        generator = stage_generator(self.recipe, self.stage(step))
+        generator = stage_generator(self.recipe, self.recipe.training.at(step)[0])
         image, target, labels, _ = generator(head.labels, head.target, rng.getrandbits(31))
         weight = torch.where(brain_mask(labels.data), 1.0, self.recipe.training.outside)
         return image.data, target.data, weight
-
-    def stage(self, step: int) -> Stage:
-        """The stage that a step belongs to."""
-        for stage in self.recipe.training.stages:
-            if step < stage.steps:
-                return stage
-            step -= stage.steps
-        return self.recipe.training.stages[-1]
 
 
 def split(recipe: Recipe, heads: list[Head]) -> tuple[list[Head], list[Head]]:

@@ -1,4 +1,4 @@
-"""Smoothing and sampling along one axis, shared by the effects that need them."""
+"""Smoothing and sampling along one axis, shared by the generator and by resampling."""
 
 from __future__ import annotations
 
