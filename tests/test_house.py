@@ -26,6 +26,8 @@ MAY = {
     "intensity": set(),
     "profile": set(),
     "place": set(),
+    "console": set(),
+    "interrupt": set(),
     "labels": set(),
     "losses": set(),
     "nets": set(),
@@ -33,11 +35,12 @@ MAY = {
     "io": {"volume", "space", "errors", "intensity", "place"},
     "synth": {"volume", "space", "labels", "intensity", "profile"},
     "evaluate": {"volume", "space", "io", "intensity", "labels", "profile", "errors"},
-    "weights": {"nets", "errors"},
+    "weights": {"nets", "errors", "place"},
     "config": {"nets", "losses", "synth", "errors"},
     "report": {"volume", "space", "intensity", "errors", "place"},
-    "train": {"volume", "space", "io", "labels", "losses", "nets", "synth", "config", "weights", "errors"},
-    "predict": {"volume", "space", "io", "intensity", "weights", "errors"},
+    "train": {"volume", "space", "io", "labels", "losses", "nets", "synth", "config", "weights", "errors", "place"}
+    | {"interrupt"},
+    "predict": {"volume", "space", "io", "intensity", "weights", "errors", "interrupt"},
 }
 
 # Libraries that read images, and the only files that may know of them.

@@ -118,9 +118,9 @@ def test_ct_is_clipped_to_the_brain_window_before_resampling() -> None:
     volume = Volume(data, np.diag([1.0, 1, 4, 1]))
     got = prepare(volume, 8, ct=True)
     out = restore(got.image, got, 1.0).data[0, 16, 16] / 110
-    np.testing.assert_allclose(out[14:18], [0.5625, 0.6875, 0.8125, 0.9375], atol=1e-5)
-    np.testing.assert_allclose(out[:14], 0.5, atol=1e-5)
-    assert got.window == (0, 80)
+    np.testing.assert_allclose(out[14:18], [45 / 75, 55 / 75, 65 / 75, 1], atol=1e-5)
+    np.testing.assert_allclose(out[:14], 40 / 75, atol=1e-5)
+    assert got.window == (0, 75)  # bone, at its brightest between two slices
 
 
 def test_the_bright_end_of_a_ct_is_measured_as_in_training_not_set_to_80() -> None:

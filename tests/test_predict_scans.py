@@ -14,7 +14,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from phantoms import save, scan
+import torch
+from phantoms import centred, save, scan, world_of
 
 from isomorph import io
 from isomorph.errors import NothingFound, SetupError, UsageError
@@ -22,6 +23,7 @@ from isomorph.predict import Options
 from isomorph.predict.outcome import Outcome
 from isomorph.predict.plan import plan
 from isomorph.predict.scans import Listeners, predict_scans
+from isomorph.predict.screen import screen
 from isomorph.volume import Volume
 
 GOOD = "done"
@@ -70,7 +72,10 @@ def test_a_second_run_over_outputs_skips_or_refuses_and_overwrites_on_request(
     assert predict_scans([phantom_file], out, options).exit_code == 0
     first = out.read_bytes()
     again = predict_scans([phantom_file], out, options)
-    assert (again.exit_code, again.outcomes[0].message[:4]) == (5, "E705")
+    assert (again.exit_code, again.outcomes[0].status) == (0, "skipped")
+    assert "was done before" in again.outcomes[0].line
+    other = predict_scans([phantom_file], out, Options(**{**vars(options), "flip": True}))
+    assert (other.exit_code, other.outcomes[0].message[:4]) == (5, "E705")
     assert predict_scans([phantom_file], out, Options(**{**vars(options), "overwrite": True})).exit_code == 0
     assert out.read_bytes() == first
     ours = predict_scans([out], tmp_path / "again.nii.gz", options)
@@ -96,12 +101,125 @@ def test_the_sidecar_tells_how_the_image_was_made_and_nothing_about_who(
     assert card["options"]["flip"] is False
     assert {"read", "prepare", "network", "restore"} <= card["seconds"].keys()
     assert {"device", "precision", "threads", "versions", "warnings"} <= card.keys()
+    assert card["seed"] is None
+    assert 50 < card["peak_rss_mb"] < 50_000
     for secret in (str(tmp_path), os.fspath(model_file.parent), socket.gethostname()):
         assert secret not in text
     user = getpass.getuser()
     assert f"/{user}" not in text
     image = nib.load(out)
     np.testing.assert_array_equal(image.get_qform(), image.get_sform())
+
+
+def test_that_an_output_is_there_proves_nothing(phantom_file: Path, tmp_path: Path, options: Options) -> None:
+    out = tmp_path / "t1.nii.gz"
+    predict_scans([phantom_file], out, options)
+    card = json.loads((tmp_path / "t1.json").read_text())
+    good, sidecar = out.read_bytes(), (tmp_path / "t1.json").read_text()
+    for image, text in (
+        (good[:-1], sidecar),
+        (good[:-1] + b"x", sidecar),
+        (good, sidecar.replace(card["fingerprint"], "0" * 64)),
+        (good, "{}"),
+    ):
+        out.write_bytes(image)
+        (tmp_path / "t1.json").write_text(text)
+        again = predict_scans([phantom_file], out, options)
+        assert (again.exit_code, again.outcomes[0].message[:4]) == (5, "E705")
+    out.write_bytes(good)
+    (tmp_path / "t1.json").write_text(sidecar)
+    assert predict_scans([phantom_file], out, options).outcomes[0].status == "skipped"
+    save(scan((64, 72, 13)), phantom_file)  # another scan of that name
+    assert predict_scans([phantom_file], out, options).outcomes[0].message[:4] == "E705"
+
+
+def test_a_second_run_goes_on_where_the_first_one_stopped(folder: Path, tmp_path: Path, options: Options) -> None:
+    predict_scans([folder / "sub-01"], tmp_path / "out" / "sub-01", options)
+    summary = predict_scans([folder], tmp_path / "out", options)
+    assert summary.exit_code == 4
+    assert summary.line.startswith("3 scans: 1 done, 1 skipped, 1 refused; exit code 4")
+
+
+def test_what_isomorph_made_is_skipped_and_counted(folder: Path, tmp_path: Path, options: Options) -> None:
+    (folder / "broken.nii.gz").unlink()
+    assert predict_scans([folder], folder, options).line.startswith("2 scans: 2 done")
+    summary = predict_scans([folder], folder, options)
+    assert summary.line.startswith("4 scans: 4 skipped; exit code 0")
+    assert sum(outcome.message.startswith("E505") for outcome in summary.outcomes) == 2
+    seen = [verdict.verdict.outcome for verdict in screen([folder])]
+    assert sorted(seen) == ["ok", "ok", "skip", "skip"]
+    assert predict_scans([folder], folder, Options(**{**vars(options), "overwrite": True})).exit_code == 0
+
+
+def test_no_output_replaces_another_input(phantom: Volume, tmp_path: Path, options: Options) -> None:
+    first = save(phantom, tmp_path / "a.nii.gz")
+    second = save(phantom, tmp_path / "a_desc-synth_T1w.nii.gz")
+    before = second.read_bytes()
+    with pytest.raises(UsageError, match=r"output of a\.nii\.gz would replace the input a_desc-synth_T1w\.nii\.gz"):
+        predict_scans([first, second], tmp_path, Options(**{**vars(options), "overwrite": True}))
+    assert second.read_bytes() == before
+    other = save(phantom, tmp_path / "a_desc-synth_T1w.nii")  # would share its JSON
+    with pytest.raises(UsageError, match="or its JSON"):
+        predict_scans([first, other], tmp_path, Options(**{**vars(options), "overwrite": True}))
+
+
+def test_the_json_of_a_scan_survives_and_the_scan_is_still_a_scan(
+    phantom_file: Path, tmp_path: Path, options: Options
+) -> None:
+    (tmp_path / "scan.json").write_text('{"EchoTime": 0.1}')
+    summary = predict_scans([phantom_file], tmp_path / "scan.nii", Options(**{**vars(options), "overwrite": True}))
+    assert summary.outcomes[0].message.startswith("E701")
+    assert (tmp_path / "scan.json").read_text() == '{"EchoTime": 0.1}'
+    assert io.check(phantom_file).codes != ["E505"]
+
+
+def test_an_output_is_not_written_through_a_linked_folder(folder: Path, tmp_path: Path, options: Options) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sub-01").symlink_to(tmp_path / "elsewhere")
+    summary = predict_scans([folder], tmp_path / "out", options)
+    assert next(o for o in summary.outcomes if o.name.startswith("sub-01")).message.startswith("E706")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.fixture
+def tomogram(tmp_path: Path) -> Path:
+    """A head in Hounsfield units: skin, bone, brain, in air."""
+    shape, affine = (64, 72, 12), centred((64, 72, 12), np.diag([1.0, 1.0, 5.0]))
+    radius = np.linalg.norm(world_of(shape, affine) / np.array([26.0, 30.0, 24.0]), axis=-1)
+    image = np.select([radius < 0.8, radius < 0.9, radius < 1], [35.0, 900.0, 20.0], -1000.0)
+    noise = np.random.default_rng(0).normal(0, 4, shape)
+    return save(Volume(torch.tensor(image + noise, dtype=torch.float32)[None], affine), tmp_path / "ct.nii.gz")
+
+
+def test_a_ct_that_nobody_called_a_ct_is_told(tomogram: Path, tmp_path: Path, options: Options) -> None:
+    assert "W510" not in io.check(tomogram).codes  # the reader is right about it
+    outcome = predict_scans([tomogram], tmp_path / "t1.nii.gz", options).outcomes[0]
+    assert [w[:4] for w in outcome.warnings if "--ct" in w] == ["W510"]
+    card = json.loads((tmp_path / "t1.json").read_text())
+    assert "W510" in {warning["code"] for warning in card["warnings"]}
+    strict = Options(**{**vars(options), "strict": True})
+    outcome = predict_scans([tomogram], tmp_path / "strict.nii.gz", strict).outcomes[0]
+    assert (outcome.status, outcome.message[:4]) == ("refused", "W510")
+    told = Options(**{**vars(strict), "ct": True})
+    assert predict_scans([tomogram], tmp_path / "told.nii.gz", told).outcomes[0].status == "done"
+
+
+def test_memory_that_does_not_suffice_fails_one_scan(
+    folder: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = io.reader.voxels.values
+    calls = iter([MemoryError])
+
+    def once(*arguments: object) -> object:
+        for error in calls:
+            raise error
+        return read(*arguments)
+
+    monkeypatch.setattr(io.reader.voxels, "values", once)
+    summary = predict_scans([folder], tmp_path / "out", options)
+    assert summary.line.startswith("3 scans: 1 done, 2 refused")
+    assert any(o.message.startswith("E801 not enough memory") for o in summary.outcomes)
 
 
 def test_strict_turns_a_warning_about_geometry_into_a_refusal(

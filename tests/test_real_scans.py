@@ -106,7 +106,8 @@ def test_left_is_left(name):
 def test_three_contrasts_of_one_day_give_one_t1(first, second):
     a = t1(f"ms/patient12_study1_{first}")
     reference = t1("ms/patient12_study1_T1W")
-    data = [resample(t1(f"ms/patient12_study1_{n}"), reference.shape, reference.affine).data[0] for n in (first, second)]
+    others = (t1(f"ms/patient12_study1_{n}") for n in (first, second))
+    data = [resample(other, reference.shape, reference.affine).data[0] for other in others]
     mask = rough_brain_mask(reference) & (data[0] > 0) & (data[1] > 0)
     assert a.data.max() > 0
     assert 1e6 < mask.sum() < 2e6  # mm3: a brain

@@ -10,9 +10,15 @@ import numpy as np
 import pytest
 from phantoms import scan
 from PIL import Image
+from typer.testing import CliRunner
 
-from isomorph.errors import SetupError
-from isomorph.report import Entry, draw, write_report
+from isomorph.cli import app
+from isomorph.errors import SetupError, UsageError
+from isomorph.predict import Options
+from isomorph.predict.outcome import Outcome
+from isomorph.predict.scans import predict_scans
+from isomorph.progress import watching
+from isomorph.report import Entry, check_report, draw, write_report
 
 HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\n\x1b[2J\u202ejavascript:.nii"
 
@@ -76,6 +82,47 @@ def test_a_picture_is_a_png_without_text_and_left_is_on_the_left() -> None:
     lesion = np.argwhere(axial > 128).mean(0)
     assert lesion[1] < axial.shape[1] / 2  # on the left
     assert lesion[0] < axial.shape[0] / 2  # in front is up
+
+
+def test_a_report_that_fails_at_the_end_does_not_swallow_the_summary(
+    phantom_file: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("isomorph.report.html.place", full)
+    arguments = ["predict", phantom_file, tmp_path / "t1.nii.gz", "--model", model_file, "--no-flip"]
+    run = CliRunner().invoke(app, [*map(str, arguments), "--report", str(tmp_path / "page.html")])
+    assert run.stdout.splitlines()[-1] == "1 scans: 1 done; exit code 0: all done"
+    assert isinstance(run.exception, SetupError)
+    assert "report 'page.html' cannot be written" in str(run.exception)
+
+
+def test_a_run_that_never_began_leaves_an_older_report_alone(phantom_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("older")
+    with pytest.raises(SetupError, match="E904"), watching(tmp_path / "page.html") as listeners:
+        predict_scans([phantom_file], tmp_path / "t1.nii.gz", Options(model="none"), listeners)
+    assert (tmp_path / "page.html").read_text() == "older"
+
+
+@pytest.mark.parametrize("missing", ["jinja2", "matplotlib.figure"])
+def test_a_report_is_checked_before_the_work(missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scan.html").write_text("a scan, of all names")
+    for name, inputs in (("page.txt", []), ("page.nii.gz", []), ("scan.html", [tmp_path / "scan.html"])):
+        with pytest.raises(UsageError, match=name):
+            check_report(tmp_path / name, inputs)
+    assert check_report(tmp_path / "new" / "page.html").parent.is_dir()
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(SetupError, match=r"E905 reports need (jinja2|matplotlib); .*isomorph\[report\]"):
+        check_report(tmp_path / "page.html")
+
+
+def test_each_warning_has_its_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    with watching() as listeners:
+        listeners.say(
+            Outcome(name="a.nii", status="done_with_warnings", message="t1", warnings=("W510 CT", "W405 shear"))
+        )
+    assert capsys.readouterr().err.splitlines() == ["WARNING a.nii: W510 CT", "WARNING a.nii: W405 shear"]
 
 
 def test_two_volumes_are_drawn_on_one_grid() -> None:

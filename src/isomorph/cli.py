@@ -80,9 +80,9 @@ def models() -> None:
 
     for path in shipped():
         card = read_card(path)
-        typer.echo(f"{path.stem}: {card['network']}, {card['licence']}, trained on {card['data']}")
+        say(f"{path.stem}: {card['network']}, {card['licence']}, trained on {card['data']}")
     if not shipped():
-        typer.echo("no model is shipped with this installation; give one with --model FILE", err=True)
+        say("no model is shipped with this installation; give one with --model FILE", err=True)
 
 
 @app.command()
@@ -96,7 +96,7 @@ def demo(
     from .demo import run_demo
 
     for line in run_demo(out, **_given({"model": model})):
-        typer.echo(line)
+        say(line)
 
 
 @app.command()

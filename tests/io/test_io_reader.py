@@ -165,10 +165,10 @@ def test_find_counts_each_image_once(tmp_path, nifti, head):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "sub/x_desc-synth_T1w.nii.gz").write_bytes(b"x")
     io.write(head, tmp_path / "sub/ours.nii.gz", sidecar={})
-    found = [p.relative_to(tmp_path).as_posix() for p in io.find([tmp_path, tmp_path / "b.nii.gz"])]
+    found = [p.relative_to(tmp_path).as_posix() for p in io.survey([tmp_path, tmp_path / "b.nii.gz"])[0]]
     assert found == ["A.NII", "b.nii.gz", "sub/c.mgz", "sub/p.hdr"]
     missing = tmp_path / "missing.nii"
-    assert io.find([missing]) == [missing]
+    assert io.survey([missing]) == ([missing], [])
 
 
 def test_headers_with_random_bytes_are_judged_and_never_crash(nifti):

@@ -146,8 +146,8 @@ def test_a_folder_that_is_a_link_does_not_lead_out_of_the_output(tmp_path, head)
 
 
 @pytest.mark.parametrize("stage", ["staged", "rename"])
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_no_image_without_its_sidecar(tmp_path, head, monkeypatch, stage, overwrite):
+@pytest.mark.parametrize(("overwrite", "there"), [(False, False), (True, False), (True, True)])
+def test_no_image_without_its_sidecar(tmp_path, head, monkeypatch, stage, overwrite, there):
     plain = getattr(writer, stage)
 
     def full(*args, **keywords):
@@ -156,9 +156,9 @@ def test_no_image_without_its_sidecar(tmp_path, head, monkeypatch, stage, overwr
         return plain(*args, **keywords)
 
     path = tmp_path / "out.nii.gz"
-    if overwrite:
+    if there:
         io.write(head.with_data(head.data * 2), path, sidecar={})
-    before = path.read_bytes() if overwrite else b""
+    before = path.read_bytes() if there else b""
     monkeypatch.setattr(writer, stage, full)
     with pytest.raises(SetupError, match=r"E70\d") as error:
         io.write(head, path, sidecar={}, overwrite=overwrite)
@@ -167,7 +167,7 @@ def test_no_image_without_its_sidecar(tmp_path, head, monkeypatch, stage, overwr
     else:
         assert "image was replaced, its JSON was not" in str(error.value)
         assert path.read_bytes() != before
-    assert len(list(tmp_path.iterdir())) == (2 if overwrite else 0)
+    assert len(list(tmp_path.iterdir())) == (2 if there else 0)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -251,7 +251,7 @@ def test_full_disk_leaves_nothing(tmp_path):
 @pytest.mark.parametrize("stage", ["_verify", "rename"])
 def test_killed_in_the_middle_nothing_is_at_the_final_path(tmp_path, stage):
     text = f"""
-    def hold(*args):
+    def hold(*args, **keywords):
         print("now", flush=True)
         time.sleep(60)
     writer.{stage} = hold
@@ -264,7 +264,7 @@ def test_killed_in_the_middle_nothing_is_at_the_final_path(tmp_path, stage):
         process.send_signal(signal.SIGKILL)
     assert not path.exists()
     assert not io.sidecar_path(path).exists()
-    assert io.find([tmp_path]) == []
+    assert io.survey([tmp_path]) == ([], [])
 
 
 def test_no_identity_and_no_touch(tmp_path, nifti):

@@ -1,6 +1,6 @@
 """The only room that touches image files: read without trust, write so that what is there is complete."""
 
-from isomorph.io.find import find, survey
+from isomorph.io.find import survey
 from isomorph.io.names import Notice, described, escape, sidecar, sidecar_path
 from isomorph.io.reader import Scan, Verdict, check, digest, load, read
 from isomorph.io.target import Guard, check_output
@@ -16,7 +16,6 @@ __all__ = [
     "described",
     "digest",
     "escape",
-    "find",
     "load",
     "read",
     "save",

@@ -9,11 +9,6 @@ from pathlib import Path
 from isomorph.io.names import is_ours, suffix
 
 
-def find(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Images in files and folders, sorted, each once, without those that isomorph made; see `survey`."""
-    return survey(paths)[0]
-
-
 def survey(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Path], list[Path]]:
     """Images in files and folders, sorted, each once.
 

@@ -172,16 +172,17 @@ def _settle(files: list[tuple[Path, bytes]], overwrite: bool, image: _Image) -> 
         for path, temporary, content in ready:
             _verify(temporary, content, image if path is files[0][0] else None)
         placed: list[Path] = []
+        replaced = overwrite and files[0][0].exists()
         try:
             for path, temporary, _ in ready:
                 rename(temporary, path, overwrite=overwrite)
                 placed.append(path)
             sync(files[0][0].parent)
         except BaseException as error:
-            if overwrite and placed and isinstance(error, OSError):
+            if replaced and 0 < len(placed) < len(files) and isinstance(error, OSError):
                 why = os.strerror(error.errno or 0).lower()
                 raise SetupError(f"E702 the image was replaced, its JSON was not ({why}); run it again") from None
-            for path in [] if overwrite else placed:
+            for path in [] if replaced else placed:
                 path.unlink(missing_ok=True)
             if isinstance(error, FileExistsError):
                 raise present(next(path for path, _ in files if path not in placed)) from None

@@ -44,8 +44,10 @@ class Cascade(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, part: str = "") -> Tensor:  # (N, inputs, I, J, K) -> (N, outputs, I, J, K)
-        """Run the network, or only its `part` 'coarse' on an image that is at 2 mm already."""
+        """Run the network; or, to train its halves apart, 'coarse' alone on an image that is at 2 mm, or all with only
+        'fine' to learn."""
         if part == "coarse":
             return self.coarse(x)
-        guess = interpolate(self.coarse(avg_pool3d(x, 2)), scale_factor=2, mode="trilinear")
+        with torch.set_grad_enabled(torch.is_grad_enabled() and part != "fine"):
+            guess = interpolate(self.coarse(avg_pool3d(x, 2)), scale_factor=2, mode="trilinear")
         return guess + self.fine(torch.cat([x, guess], 1))

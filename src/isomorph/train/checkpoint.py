@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..config import Recipe, to_dict
 from ..errors import UsageError
+from ..place import place
 
 KEEP = 3
 
@@ -35,7 +36,7 @@ def open_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
                 "folder with --start and the model of the old one."
             )
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(path, wanted.encode())
+    place(path, wanted.encode())
 
 
 def save_checkpoint(
@@ -58,8 +59,8 @@ def save_checkpoint(
     digest = hashlib.sha256(content).hexdigest()
     state = {"step": step, "seconds": seconds, "sha256": digest, "optimiser": scalars}
     stem = folder / f"checkpoint-{step:07d}"
-    _replace(stem.with_suffix(".safetensors"), content)
-    _replace(stem.with_suffix(".json"), json.dumps(state, allow_nan=False).encode())  # last: it makes the other count
+    place(stem.with_suffix(".safetensors"), content)
+    place(stem.with_suffix(".json"), json.dumps(state, allow_nan=False).encode())  # last: it makes the other count
     for old in sorted(folder.glob("checkpoint-*.json"))[:-KEEP]:
         old.unlink()
         old.with_suffix(".safetensors").unlink(missing_ok=True)
@@ -108,9 +109,3 @@ def _unflatten(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], sca
             _, index, name = key.split(".")
             state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, **scalars})
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from ..errors import NothingFound, SetupError, UsageError
 from ..labels import ANCHORS, CLUSTER, CLUSTERS, LABELS, STEP, brain_mask
+from ..place import place
 from ..space import canonical_grid, resample
 from ..volume import Volume
 
@@ -172,9 +173,7 @@ def _cropped(head: Head, margin: int = 24) -> Head:
 
 def _write(head: Head, path: Path) -> None:
     tensors = {"labels": head.labels.data} | ({"target": head.target.data} if head.target else {})
-    partial = path.with_name(f".{path.name}.partial")
-    save_file(tensors, partial, metadata={"affine": json.dumps(head.labels.affine.tolist())})
-    partial.replace(path)
+    place(path, save(tensors, metadata={"affine": json.dumps(head.labels.affine.tolist())}))
 
 
 def _read(path: Path) -> Head:

@@ -120,7 +120,7 @@ class Run:
         optimiser = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay)
         open_folder(out, recipe, resume=resume)
         self.step, self.seconds = load_checkpoint(out, network, average, optimiser) if resume else (0, 0.0)
-        network = network.to(memory_format=torch.channels_last_3d)
+        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.network, self.optimiser = self.accelerator.prepare(network, optimiser)
         self.average = average.to(self.accelerator.device)
         self.clock, self.losses, self.whole = time.monotonic(), [], True
@@ -139,8 +139,8 @@ class Run:
         loss = total_loss(stage.loss, prediction.float(), target, weight)
         if not loss.isfinite():
             raise IsomorphError(
-                f"the loss is {loss.item()} at step {self.step}; lower the learning_rate of this stage and --resume from the "
-                "last checkpoint, which is older."
+                f"the loss is {loss.item()} at step {self.step}; lower the learning_rate of this stage and begin again "
+                "in another folder."
             )
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.network.parameters(), settings.clip)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import nn
 
 from ..errors import SetupError
 from ..nets import build
+from ..place import place
 
 KEY = "isomorph"  # the metadata entry that holds the card
 LARGEST = 2 << 30  # bytes
@@ -68,9 +68,7 @@ def save_model(path: str | Path, network: nn.Module, card: dict[str, Any], *, ha
         k: v.detach().cpu().to(kind).contiguous() for k, v in network.state_dict().items() if v.is_floating_point()
     }
     content = serialise(state, metadata={KEY: json.dumps(card, allow_nan=False)})
-    partial = Path(path).with_name(f".{Path(path).name}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    place(Path(path), content)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -138,8 +136,8 @@ def _card(content: bytes, path: Path) -> dict[str, Any]:
         card = json.loads(header["__metadata__"][KEY])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SetupError(f"E902 {path.name} is damaged or not an isomorph model ({error}); fetch it again.") from None
-    if not isinstance(card, dict) or (missing := REQUIRED - card.keys()):
-        missing = missing if isinstance(card, dict) else REQUIRED
+    missing = REQUIRED - (card.keys() if isinstance(card, dict) else set())
+    if missing:
         raise SetupError(f"E903 {path.name} has no {sorted(missing)} in its card; fetch it again.")
     white = card["white_matter"]
     if not isinstance(white, int | float) or not 0 < white < float("inf"):
