@@ -11,8 +11,9 @@ from ..errors import SetupError
 from ..volume import Volume
 
 
-def rough_brain_mask(t1: Volume, *, level: float = 40.0, neck: float = 4.0) -> torch.Tensor:
-    """The largest bright body after everything thinner than twice `neck` is cut away.
+def rough_brain_mask(t1: Volume, *, level: float = 60.0, neck: float = 5.0, gap: float = 7.0) -> torch.Tensor:
+    """The largest bright body after everything thinner than twice `neck` is cut away,
+    with the fluid in it and between its folds.
 
     Parameters
     ----------
@@ -22,6 +23,8 @@ def rough_brain_mask(t1: Volume, *, level: float = 40.0, neck: float = 4.0) -> t
         Between fluid and grey matter.
     neck : mm
         Half the thickness of what joins brain and skull.
+    gap : mm
+        Half the width of the fluid spaces that belong to the brain.
 
     Returns
     -------
@@ -40,7 +43,8 @@ def rough_brain_mask(t1: Volume, *, level: float = 40.0, neck: float = 4.0) -> t
         return torch.zeros(t1.shape, dtype=torch.bool)
     brain = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
     grown = ndimage.distance_transform_edt(~brain, sampling=t1.spacing) <= neck
-    return torch.from_numpy(ndimage.binary_fill_holes(grown & bright))
+    closed = ndimage.distance_transform_edt(~(grown & bright), sampling=t1.spacing) <= gap
+    return torch.from_numpy(ndimage.distance_transform_edt(np.pad(closed, 1, mode="edge"))[1:-1, 1:-1, 1:-1] > gap)
 
 
 def _ndimage() -> Any:
