@@ -68,7 +68,7 @@ def test_the_python_of_a_page_runs_as_one_session(page: str, reader: Path) -> No
     for number, block in enumerate(blocks):
         exec(compile(block, f"{page}, block {number}", "exec", dont_inherit=True), session)
     if page == "README.md":
-        assert (reader / "scan_desc-synth_T1w.nii.gz").exists()
+        assert (reader / "mine_desc-synth_T1w.nii.gz").exists()
 
 
 def test_the_ten_lines_are_ten_lines() -> None:

@@ -93,14 +93,14 @@ def test_a_report_that_fails_at_the_end_does_not_swallow_the_summary(
     monkeypatch.setattr("isomorph.report.html.place", full)
     arguments = ["predict", phantom_file, tmp_path / "t1.nii.gz", "--model", model_file, "--no-flip"]
     run = CliRunner().invoke(app, [*map(str, arguments), "--report", str(tmp_path / "page.html")])
-    assert run.stdout.splitlines()[-1] == "1 scans: 1 done; exit code 0: all done"
+    assert run.stdout.splitlines()[-1] == "1 scan: 1 done; exit code 0: all done"
     assert isinstance(run.exception, SetupError)
     assert "report 'page.html' cannot be written" in str(run.exception)
 
 
 def test_a_run_that_never_began_leaves_an_older_report_alone(phantom_file: Path, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("older")
-    with pytest.raises(SetupError, match="E904"), watching(tmp_path / "page.html") as listeners:
+    with pytest.raises(SetupError, match="E904"), watching(tmp_path / "page.html", overwrite=True) as listeners:
         predict_scans([phantom_file], tmp_path / "t1.nii.gz", Options(model="none"), listeners)
     assert (tmp_path / "page.html").read_text() == "older"
 
@@ -112,6 +112,9 @@ def test_a_report_is_checked_before_the_work(missing: str, tmp_path: Path, monke
         with pytest.raises(UsageError, match=name):
             check_report(tmp_path / name, inputs)
     assert check_report(tmp_path / "new" / "page.html").parent.is_dir()
+    with pytest.raises(UsageError, match=r"scan.html.*exists already; .*--overwrite"):
+        check_report(tmp_path / "scan.html")
+    assert check_report(tmp_path / "scan.html", overwrite=True)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(SetupError, match=r"E905 reports need (jinja2|matplotlib); .*isomorph\[report\]"):
         check_report(tmp_path / "page.html")

@@ -49,7 +49,7 @@ def test_predict_one_scan_with_a_report(phantom_file: Path, model_file: Path, tm
     out, page = tmp_path / "new" / "t1.nii.gz", tmp_path / "page.html"
     done = isomorph("predict", phantom_file, out, "--model", model_file, "--report", page, "--no-flip", "--threads", 1)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "1 scans: 1 done; exit code 0: all done"
+    assert done.stdout.splitlines()[-1] == "1 scan: 1 done; exit code 0: all done"
     image = nib.load(out)
     assert image.shape == (64, 72, 60)
     assert np.isfinite(image.get_fdata()).all()

@@ -49,7 +49,7 @@ def predict(
     given = {"model": model, "device": device, "threads": threads, "precision": precision}
     flags = {"ct": ct, "flip": not no_flip, "overwrite": overwrite, "strict": strict}
     options = Options(**_given(given | flags))
-    with watching(report, inputs) as listeners:
+    with watching(report, inputs, overwrite=overwrite) as listeners:
         summary = predict_scans(inputs, output, options, listeners)
         say(summary.line)
     raise typer.Exit(summary.exit_code)
@@ -75,12 +75,12 @@ def check(
 
 @app.command()
 def models() -> None:
-    """The models that come with the package: what for, licence, hash."""
-    from .weights import read_card, shipped
+    """The models that come with the package: network, licence, training data, hash."""
+    from .weights import digest, read_card, shipped
 
     for path in shipped():
         card = read_card(path)
-        say(f"{path.stem}: {card['network']}, {card['licence']}, trained on {card['data']}")
+        say(f"{path.stem}: {card['network']}, {card['licence']}, heads: {card['data']}, SHA-256 {digest(path)}")
     if not shipped():
         say("no model is shipped with this installation; give one with --model FILE", err=True)
 

@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def watching(report: Path | None = None, inputs: Sequence[str | os.PathLike[str]] = ()) -> Iterator[Listeners]:
+def watching(
+    report: Path | None = None, inputs: Sequence[str | os.PathLike[str]] = (), *, overwrite: bool = False
+) -> Iterator[Listeners]:
     """Listeners for `predict_scans` that print, and that write a report at the end.
 
     Parameters
@@ -36,7 +38,7 @@ def watching(report: Path | None = None, inputs: Sequence[str | os.PathLike[str]
     UsageError, SetupError
         If the report cannot be made, before any work.
     """
-    gallery = _Gallery(report, inputs) if report else None
+    gallery = _Gallery(report, inputs, overwrite=overwrite) if report else None
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -80,10 +82,10 @@ def training() -> Iterator[Callable[[dict[str, Any]], None]]:
 class _Gallery:
     """Collects what a report shows; pictures are drawn at once, so that no volume is kept."""
 
-    def __init__(self, path: Path, inputs: Sequence[str | os.PathLike[str]]) -> None:
+    def __init__(self, path: Path, inputs: Sequence[str | os.PathLike[str]], *, overwrite: bool) -> None:
         from .report import Entry, check_report, draw, write_report
 
-        check_report(path, inputs)
+        check_report(path, inputs, overwrite=overwrite)
         self.path, self.entries = path, []
         self._entry, self._draw, self._write = Entry, draw, write_report
 

@@ -74,7 +74,8 @@ class Summary:
         """Counts that sum to the number of inputs, and the exit code in words."""
         counts = Counter(outcome.status for outcome in self.outcomes)
         parts = ", ".join(f"{counts[s]} {s.replace('_', ' ')}" for s in STATUSES if counts[s])
-        return f"{len(self.outcomes)} scans: {parts}; exit code {self.exit_code}: {WORDS[self.exit_code]}"
+        scans = "1 scan" if len(self.outcomes) == 1 else f"{len(self.outcomes)} scans"
+        return f"{scans}: {parts}; exit code {self.exit_code}: {WORDS[self.exit_code]}"
 
 
 def exit_code(bad: int, seen: int) -> int:

@@ -83,7 +83,9 @@ class Entry:
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
-def check_report(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = ()) -> Path:
+def check_report(
+    path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = (), *, overwrite: bool = False
+) -> Path:
     """Everything that can be known to go wrong with a report, before the work; makes its folder.
 
     Parameters
@@ -91,11 +93,13 @@ def check_report(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLik
     path : path of an HTML file
     inputs : paths
         Files that must not be replaced.
+    overwrite : bool
+        Whether an older report may be replaced: a second run over the same scans has fewer pictures to show.
 
     Raises
     ------
     UsageError
-        If the name does not end in .html, or is that of an input or a folder.
+        If the name does not end in .html, is that of an input or a folder, or is taken.
     SetupError
         If jinja2 or matplotlib is missing, or the folder cannot be written.
     """
@@ -105,6 +109,8 @@ def check_report(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLik
         raise UsageError(f"the report {name!r} must end in .html; choose another name")
     if path.is_dir() or any(os.path.exists(i) and path.exists() and os.path.samefile(i, path) for i in inputs):
         raise UsageError(f"the report {name!r} is an input or a folder; choose another name")
+    if path.exists() and not overwrite:
+        raise UsageError(f"the report {name!r} exists already; choose another name or --overwrite")
     try:
         import jinja2  # noqa: F401
         import matplotlib.figure  # noqa: F401

@@ -108,6 +108,11 @@ def shipped() -> list[Path]:
     return sorted(SHIPPED.glob("*.safetensors"))
 
 
+def digest(path: str | Path) -> str:
+    """SHA-256 of a model file, as it stands in the JSON of each output."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
 def read_card(path: str | Path) -> dict[str, Any]:
     """Card of a model file, without building the network."""
     return _card(Path(path).read_bytes(), Path(path))
