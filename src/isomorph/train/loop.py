@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .. import config
-from ..config import Recipe, Training
+from ..config import Recipe, Stage, Training
 from ..errors import IsomorphError, SetupError
 from ..interrupt import Interrupted, listening
 from ..losses import LOSSES
@@ -26,12 +26,11 @@ from ..nets import build
 from ..weights import load_model, read_card, save_model
 from .checkpoint import load_checkpoint, open_folder, save_checkpoint
 from .corpus import Head
-from .source import Samples, split
+from .source import Batch, Samples, split
 
 LOG_EVERY = 50  # steps
 
 Report = Callable[[dict[str, Any]], None]
-Batch = tuple[Tensor, Tensor, Tensor]  # image, target, weight
 
 
 def train(
@@ -135,7 +134,7 @@ class Run:
             group["lr"] = learning_rate(self.step, settings)
         with self.accelerator.autocast():
             image = image.contiguous(memory_format=torch.channels_last_3d)
-            prediction = self.network(image, stage.part) if stage.part else self.network(image)
+            prediction = run_part(self.network, image, stage)
         loss = total_loss(stage.loss, prediction.float(), target, weight)
         if not loss.isfinite():
             raise IsomorphError(
@@ -190,6 +189,11 @@ class Run:
         return entry
 
 
+def run_part(network: nn.Module, image: Tensor, stage: Stage) -> Tensor:
+    """The network, or the part of it that a stage trains; only some networks have parts."""
+    return network(image, stage.part) if stage.part else network(image)
+
+
 def learning_rate(step: int, settings: Training) -> float:
     """In each stage: a linear rise, then half a cosine down to `final`."""
     stage, done = settings.at(step)
@@ -226,7 +230,7 @@ def validate(
         image, target, weight = samples.make(recipe.training.steps, -1 - number)
         with accelerator.autocast():
             image = image[None].to(accelerator.device)
-            prediction = (network(image, stage.part) if stage.part else network(image)).float().cpu()
+            prediction = run_part(network, image, stage).float().cpu()
         error = (prediction[0] - target)[weight == 1]
         errors.append(error.abs().mean().item())
         psnrs.append(-10 * math.log10(max(error.square().mean().item(), 1e-12)))
