@@ -8,7 +8,7 @@ from torch import Tensor
 FOREGROUND = 0.1  # of the bright end: air, even noisy, lies below; the darkest tissue mostly above
 LOW, HIGH = 0.5, 99.0  # percentiles: a handful of hot voxels must not crush the brain
 PASSES = 3  # from a first guess of what is bright to one that no longer depends on the guess
-SAMPLES = 1_000_000  # voxels looked at; a percentile needs no more
+SAMPLES = 250_000  # voxels looked at; a percentile needs no more
 
 
 def sampled(x: Tensor) -> Tensor:
@@ -35,9 +35,9 @@ def percentiles(x: Tensor, *q: float) -> list[float]:
     -------
     list of float
     """
-    flat = sampled(x).float().sort().values
+    flat = sampled(x).float()
     last = flat.numel() - 1
-    return [flat[round(p / 100 * last)].item() for p in q]
+    return [flat.kthvalue(1 + round(p / 100 * last)).values.item() for p in q]  # several times cheaper than a sort
 
 
 def robust_range(x: Tensor) -> tuple[float, float]:

@@ -134,9 +134,21 @@ def pull(x: Volume, world: Tensor, affine: np.ndarray, *, mode: str) -> Volume:
     """
     inverse = torch.as_tensor(np.linalg.inv(x.affine), dtype=torch.float32, device=world.device)
     voxel = world @ inverse[:3, :3].T + inverse[:3, 3]
-    where = 2 * voxel / torch.tensor([max(n - 1, 1) for n in x.shape], device=world.device) - 1
-    data = grid_sample(x.data[None].float(), where.flip(-1)[None], mode=mode, align_corners=True)[0]
+    low, size = _reach(voxel, x.shape)  # a patch needs but a part of the head
+    part = x.data[:, low[0] : low[0] + size[0], low[1] : low[1] + size[1], low[2] : low[2] + size[2]]
+    voxel = voxel - torch.tensor(low, device=world.device)
+    where = 2 * voxel / torch.tensor([max(n - 1, 1) for n in size], device=world.device) - 1
+    data = grid_sample(part[None].float(), where.flip(-1)[None], mode=mode, align_corners=True)[0]
     return Volume(data, affine)
+
+
+def _reach(voxel: Tensor, shape: tuple[int, int, int]) -> tuple[list[int], list[int]]:
+    """First voxel and extent of the box that interpolation at `voxel` looks into."""
+    flat = voxel.reshape(-1, 3)
+    last = torch.tensor(shape, device=voxel.device) - 1
+    low = torch.minimum((flat.amin(0).floor().long() - 1).clamp(min=0), last)
+    high = torch.maximum(torch.minimum(flat.amax(0).ceil().long() + 1, last), low)
+    return low.tolist(), (high - low + 1).tolist()
 
 
 def _linear(rotation: list[float], scale: list[float], shear: list[float], mirror: bool) -> np.ndarray:
