@@ -9,6 +9,7 @@ FOREGROUND = 0.1  # of the bright end: air, even noisy, lies below; the darkest 
 LOW, HIGH = 0.5, 99.0  # percentiles: a handful of hot voxels must not crush the brain
 PASSES = 3  # from a first guess of what is bright to one that no longer depends on the guess
 SAMPLES = 250_000  # voxels looked at; a percentile needs no more
+HOUNSFIELD = (0.0, 80.0)  # what tells brain tissues apart
 
 
 def sampled(x: Tensor) -> Tensor:
@@ -78,3 +79,14 @@ def normalise(x: Tensor, low: float, high: float) -> Tensor:
     """
     y = ((x - low) / max(high - low, torch.finfo(torch.float32).tiny)).clamp(min=0)
     return torch.where(y > 1, 1 + 0.5 * torch.tanh(2 * (y - 1)), y)
+
+
+def soft_tissue(x: Tensor) -> Tensor:
+    """Clip a CT to `HOUNSFIELD`, before anything is interpolated, so that bone does not bleed into the brain.
+
+    Parameters
+    ----------
+    x : tensor
+        Hounsfield units.
+    """
+    return x.clamp(*HOUNSFIELD)

@@ -18,7 +18,11 @@ TISSUES = (
     "air", "fluid", "cortex", "white", "thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala",
     "accumbens", "ventral_dc", "brainstem", "cerebellar_cortex", "cerebellar_white", "choroid", "lesion",
     "artery", "vein", "skin", "soft", "muscle", "mucosa", "bone", "marrow", "eye", "nerve",
+    "necrosis", "rim", "oedema", "blood", "cavity",
 )  # fmt: skip
+
+# What pathology is made of: no label has these, but for the first; they come as soft maps on top of the labels.
+LESION_TISSUES = ("lesion", "necrosis", "rim", "oedema", "blood", "cavity")
 
 
 class Label(NamedTuple):

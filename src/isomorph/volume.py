@@ -12,8 +12,8 @@ from torch import Tensor
 class Volume:
     """A 3-D image and its place in scanner space.
 
-    Only functions of `isomorph.space` change the affine; everything else keeps the place and
-    replaces the voxels through `with_data`.
+    Only functions of `isomorph.space` change the affine, and in the generator the scanner and registration; everything
+    else keeps the place and replaces the voxels through `with_data`.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ def test_a_sample_can_be_made_again_from_its_recipe(head):
 
 
 def test_other_seed_other_contrast(head):
-    a, b = (Generator()(head, None, seed=s).recipe[2]["means"] for s in (1, 2))
+    a, b = (Generator()(head, None, seed=s).recipe["channels"][0]["contrast"]["means"] for s in (1, 2))
     assert a != b
 
 
@@ -30,7 +30,7 @@ def test_the_painted_target_is_an_mprage(head):
 
 def test_a_real_target_moves_with_its_labels(head):
     sample = Generator()(head, head.with_data((head.data == 17).float()), seed=5)
-    number = 53 if sample.recipe[0]["mirror"] else 17
+    number = 53 if sample.recipe["deform"]["mirror"] else 17
     hippocampus = sample.labels.data == number
     assert sample.target.data[hippocampus].mean() > 0.6
     assert sample.target.data[~hippocampus].mean() < 0.01

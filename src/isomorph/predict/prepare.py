@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool3d
 
-from ..intensity import FOREGROUND, normalise, robust_range
+from ..intensity import FOREGROUND, normalise, robust_range, soft_tissue
 from ..space import Shape, canonical_grid, field_of_view, resample, window
 from ..volume import Volume
 
-HOUNSFIELD = (0.0, 80.0)  # what tells brain tissues apart
 POOL = 4  # mm: specks of noise are no head
 MARGIN = 16  # mm kept around the head
 WORTH = 0.8  # crop when the rest is less than this share
@@ -55,7 +54,7 @@ def prepare(volume: Volume, multiple: int, *, ct: bool = False) -> Prepared:
         In Hounsfield units: clipped to 0 to 80 before resampling, so that bone does not bleed into the brain.
     """
     if ct:
-        volume = volume.with_data(volume.data.clamp(*HOUNSFIELD))
+        volume = volume.with_data(soft_tissue(volume.data))
     shape, affine = canonical_grid(volume)
     view = field_of_view(volume, shape, affine)
     image = resample(volume, shape, affine)

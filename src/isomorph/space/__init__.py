@@ -8,6 +8,7 @@ generator interpolates between slices in the same way, but never leaves its grid
 
 from .grid import Shape, axis_codes, canonical_grid
 from .move import mirror, onto, window
+from .reliability import reliability
 from .resample import field_of_view, resample
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "field_of_view",
     "mirror",
     "onto",
+    "reliability",
     "resample",
     "window",
 ]

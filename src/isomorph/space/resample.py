@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, linear
+from torch.nn.functional import grid_sample
 
-from ..profile import FWHM_PER_SIGMA, sample, smooth
+from ..profile import FWHM_PER_SIGMA, apply, smooth, weights
 from ..volume import Volume
 from .grid import Shape
 
@@ -16,7 +16,9 @@ EDGE = 1e-3  # voxels: a centre this far outside the field of view is on its edg
 SLAB = 2_000_000  # voxels interpolated at a time where the grids are rotated
 
 
-def resample(volume: Volume, shape: Shape, affine: np.ndarray, mode: str = "linear", fill: float = 0.0) -> Volume:
+def resample(
+    volume: Volume, shape: Shape, affine: np.ndarray, mode: str = "linear", fill: float | None = 0.0
+) -> Volume:
     """Interpolate onto another grid, through the whole of both affines.
 
     Along each axis on which the scan is finer than the new grid it is first smoothed to the new voxel size, so that
@@ -30,8 +32,8 @@ def resample(volume: Volume, shape: Shape, affine: np.ndarray, mode: str = "line
         Of the new grid.
     mode : {"linear", "nearest"}
         ``"nearest"`` for labels: never smoothed, and the type of the data is kept.
-    fill : float
-        Value outside the field of view.
+    fill : float or None
+        Value outside the field of view; None extends the edge.
 
     Returns
     -------
@@ -99,7 +101,7 @@ def _lines(move: np.ndarray, shape: Shape, axes: list[int]) -> list[Tensor]:
 
 
 def _separable(
-    data: Tensor, lines: list[Tensor], axes: list[int], sigmas: list[float], mode: str, fill: float
+    data: Tensor, lines: list[Tensor], axes: list[int], sigmas: list[float], mode: str, fill: float | None
 ) -> Tensor:
     """One axis after the other; those that shrink come first."""
     old = data.shape[1:]
@@ -108,9 +110,11 @@ def _separable(
             index = (lines[axis] + 0.5 + EDGE).floor().long().clamp(0, old[axis] - 1)
             data = data.index_select(axis + 1, index.to(data.device))
         else:
-            data = _apply(data, _weights(old[axis], sigmas[axis], lines[axis]), axis)
+            data = apply(data, weights(old[axis], sigmas[axis], lines[axis]), axis)
     order = [axes.index(new) for new in range(3)]
     data = data.permute(0, *(axis + 1 for axis in order)).contiguous()
+    if fill is None:
+        return data
     for new, axis in enumerate(order):
         outside = (lines[axis] < -0.5 - EDGE) | (lines[axis] > old[axis] - 0.5 + EDGE)
         if outside.any():
@@ -120,43 +124,21 @@ def _separable(
 
 def _smooth(data: Tensor, sigmas: list[float]) -> Tensor:
     for axis, sigma in enumerate(sigmas):
-        data = _apply(data, _weights(data.shape[axis + 1], sigma), axis)
+        data = smooth(data, sigma, axis)
     return data
 
 
-def _weights(n: int, sigma: float, line: Tensor | None = None) -> Tensor:
-    """(M, N) float64 weights of smoothing N samples, then interpolating at M positions: both, done to the identity.
-
-    One product with this matrix is several times faster than the two operations on a whole scan.
-    """
-    weights = smooth(torch.eye(n, dtype=torch.float64)[None, :, :, None], sigma, 0)
-    if line is not None:
-        nearest = line.round()
-        line = torch.where((line - nearest).abs() < 1e-5, nearest, line)  # no blur from rounding errors
-        weights = sample(weights, line, 0)
-    return weights[0, :, :, 0]
-
-
-def _apply(data: Tensor, matrix: Tensor, axis: int) -> Tensor:
-    """Multiply one axis of (C, I, J, K) by an (M, N) matrix."""
-    if matrix.shape[0] == matrix.shape[1] and torch.equal(matrix, torch.eye(len(matrix), dtype=matrix.dtype)):
-        return data
-    return linear(data.movedim(axis + 1, -1), matrix.to(data)).movedim(-1, axis + 1)
-
-
-def _interpolate(data: Tensor, move: np.ndarray, shape: Shape, mode: str, fill: float) -> Tensor:
+def _interpolate(data: Tensor, move: np.ndarray, shape: Shape, mode: str, fill: float | None) -> Tensor:
     """Interpolate between grids rotated against each other, some planes at a time."""
     out = data.new_empty((data.shape[0], *shape))
     planes = max(1, SLAB // (shape[1] * shape[2]))
+    there = data.device if data.device.type != "mps" else torch.device("cpu")  # which has no float64
+    j, k = (torch.arange(n, dtype=torch.float64, device=there) for n in shape[1:])
+    size = data.shape[1:]
     for first in range(0, shape[0], planes):
         last = min(first + planes, shape[0])
-        i, j, k = torch.meshgrid(
-            *(torch.arange(a, b, dtype=torch.float64) for a, b in ((first, last), (0, shape[1]), (0, shape[2]))),
-            indexing="ij",
-        )
-        at = [float(r[0]) * i + float(r[1]) * j + float(r[2]) * k + float(r[3]) for r in move[:3]]
-        size = data.shape[1:]
-        outside = torch.stack([(p < -0.5 - EDGE) | (p > n - 0.5 + EDGE) for p, n in zip(at, size, strict=True)]).any(0)
+        i = torch.arange(first, last, dtype=torch.float64, device=there)[:, None, None]
+        at = [float(r[0]) * i + float(r[1]) * j[:, None] + float(r[2]) * k + float(r[3]) for r in move[:3]]
         grid = torch.stack([((2 * p + 1) / n - 1).float() for p, n in zip(at[::-1], size[::-1], strict=True)], -1)
         slab = grid_sample(
             data[None].float(),
@@ -165,5 +147,8 @@ def _interpolate(data: Tensor, move: np.ndarray, shape: Shape, mode: str, fill: 
             padding_mode="border",
             align_corners=False,
         )[0]
-        out[:, first:last] = slab.masked_fill(outside.to(data.device), fill).to(data.dtype)
+        if fill is not None:
+            outside = [(p < -0.5 - EDGE) | (p > n - 0.5 + EDGE) for p, n in zip(at, size, strict=True)]
+            slab = slab.masked_fill(torch.stack(outside).any(0).to(data.device), fill)
+        out[:, first:last] = slab.to(data.dtype)
     return out

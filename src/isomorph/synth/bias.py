@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from torch.nn.functional import interpolate
-
+from ..profile import stretch
 from ..volume import Volume
 from .step import Draw, Range, Step, randn, seed
 
@@ -29,9 +28,8 @@ def bias_field(x: Volume, *, strength: float, spacing: float, seed: int) -> Volu
     """
     extent = [n * mm for n, mm in zip(x.shape, x.spacing, strict=True)]
     nodes = [max(2, 1 + round(mm / spacing)) for mm in extent]
-    log_field = strength * randn(seed, 1, 1, *nodes, like=x.data)
-    log_field = interpolate(log_field, x.shape, mode="trilinear", align_corners=True)[0]
-    return x.with_data(x.data * log_field.exp())
+    log_field = strength * randn(seed, 1, *nodes, like=x.data)
+    return x.with_data(x.data * stretch(log_field, x.shape).exp())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,11 @@ _BRIGHTNESS = {
     "marrow": (0.55, 0.35, 0.40, 0.50, 0.30, 1.00),
     "eye": (0.22, 1.05, 0.12, 0.85, 0.90, 0.15),
     "nerve": (0.75, 0.32, 0.50, 0.65, 0.45, 0.40),
+    "necrosis": (0.35, 0.90, 0.40, 0.85, 0.85, 0.22),
+    "rim": (1.15, 0.45, 0.72, 0.75, 0.50, 0.62),  # after contrast medium; the spread covers scans without
+    "oedema": (0.70, 0.72, 0.92, 0.82, 0.75, 0.25),
+    "blood": (0.85, 0.20, 0.40, 0.55, 0.08, 0.85),  # some days old; its iron darkens T2 and T2*
+    "cavity": (0.22, 1.05, 0.12, 0.85, 0.95, 0.10),
 }
 CONTRAST_TABLES = {name: {tissue: row[k] for tissue, row in _BRIGHTNESS.items()} for k, name in enumerate(_NAMES)}
 

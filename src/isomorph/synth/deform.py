@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, interpolate
+from torch.nn.functional import grid_sample
 
+from ..profile import stretch
 from ..volume import Volume
+from .coordinates import index_of, normalised, pull, rows_of, transformed
+from .motion import turned
 from .step import Draw, Range, Step, randn, seed
 
 SQUARINGS = 6  # 2**-6 of a velocity of a few mm is far below a node distance: each small step is invertible
 LATTICE = 4.0  # mm, on which velocities are integrated
+BORDER: dict[str, Any] = {"padding_mode": "border", "align_corners": True}
 
 
 def deform(x: Volume, *, mode: str, **draw: object) -> Volume:
@@ -34,8 +39,73 @@ def deform(x: Volume, *, mode: str, **draw: object) -> Volume:
     ----------
     .. [1] Arsigny et al., MICCAI 2006, doi:10.1007/11866565_113
     """
-    world, affine = placement(x, **draw)  # type: ignore[arg-type]
-    return pull(x, world, affine, mode=mode)
+    place = placement(x, **draw)  # type: ignore[arg-type]
+    return pull(x, place.source(), place.affine, mode=mode)
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """A new head: the grid it is seen on, and where each of its points comes from.
+
+    Parameters
+    ----------
+    shape, affine
+        Of the grid of the sample.
+    matrix : (3, 3) array
+        From mm off the middle of the new head to mm off the middle in the map.
+    field : (1, 3, N, N, N) tensor, mm
+        Displacement, on a lattice that runs from the first to the last voxel centre of the grid.
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+    matrix: np.ndarray
+    field: Tensor
+
+    @property
+    def middle(self) -> np.ndarray:
+        """Of the grid, in mm."""
+        return self.affine[:3, :3] @ ((np.array(self.shape) - 1) / 2) + self.affine[:3, 3]
+
+    def source(self, at: Tensor | None = None) -> Tensor:
+        """Scanner coordinates in the map.
+
+        Parameters
+        ----------
+        at : (3, I, J, K) tensor, optional
+            Scanner coordinates in the new head, mm; by default the voxels of the grid.
+
+        Returns
+        -------
+        (3, I, J, K) tensor, mm
+        """
+        move = np.eye(4)
+        move[:3, :3], move[:3, 3] = self.matrix, self.middle - self.matrix @ self.middle
+        if at is None:  # along the axes of the grid all of it is cheap
+            field = stretch(self.field[0], self.shape)
+            for row, out in zip(
+                rows_of(index_of(self.shape, self.field.device), move @ self.affine), field, strict=True
+            ):
+                out += row
+            return field
+        field = grid_sample(self.field, normalised(at, self.shape, self.affine), **BORDER)[0]
+        return field.add_(transformed(at, move))
+
+    def pushed(self, push: Tensor) -> Placement:
+        """The same head after something in it has pushed.
+
+        Parameters
+        ----------
+        push : (1, 3, N, N, N) tensor, mm
+            From where each point of the new head is to where its tissue was, on the lattice of `field`.
+        """
+        lines = [torch.linspace(-1, 1, n, device=push.device) for n in push.shape[2:]]
+        extent = (np.array(self.shape) - 1) * np.diag(self.affine)[:3]
+        per_mm = torch.as_tensor(2 / np.maximum(extent, 1e-6), dtype=torch.float32, device=push.device)
+        where = torch.stack(torch.meshgrid(*lines, indexing="ij"), -1) + push[0].movedim(0, -1) * per_mm
+        field = grid_sample(self.field, where.flip(-1)[None], **BORDER)
+        matrix = torch.as_tensor(self.matrix, dtype=torch.float32, device=push.device)
+        return replace(self, field=field + torch.einsum("ij,bjxyz->bixyz", matrix, push))
 
 
 def placement(
@@ -51,7 +121,7 @@ def placement(
     velocity: float,
     nodes: float,
     seed: int,
-) -> tuple[Tensor, np.ndarray]:
+) -> Placement:
     """Where each voxel of the new grid comes from.
 
     Parameters
@@ -74,26 +144,14 @@ def placement(
     nodes : mm
         Distance between nodes.
     seed : int
-
-    Returns
-    -------
-    world : (I, J, K, 3) tensor
-        Scanner coordinates in `x`, in mm.
-    affine : (4, 4) array
-        Of the new grid.
     """
     extent = np.array(x.shape) * np.diag(x.affine)[:3]
-    shape = np.array([round((s or e) / spacing) for s, e in zip(size, extent, strict=True)])
+    shape = [round((s or e) / spacing) for s, e in zip(size, extent, strict=True)]
     corner = x.affine[:3, 3] - np.diag(x.affine)[:3] / 2  # outer edge of the first voxel
     affine = np.diag([spacing, spacing, spacing, 1.0])
-    affine[:3, 3] = corner + np.round((extent - shape * spacing) * np.array(centre)) + spacing / 2
-    middle = torch.as_tensor(affine[:3, 3] + spacing * (shape - 1) / 2, dtype=torch.float32)
-
-    axes = [spacing * (torch.arange(n, dtype=torch.float32) - (n - 1) / 2) for n in shape.tolist()]
-    offset = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)  # mm from the middle
-    matrix = torch.as_tensor(_linear(rotation, scale, shear, mirror), dtype=torch.float32)
-    field = displacement(shape.tolist(), spacing=spacing, velocity=velocity, nodes=nodes, seed=seed)
-    return (offset @ matrix.T + middle + field).to(x.data.device), affine
+    affine[:3, 3] = corner + np.round((extent - np.array(shape) * spacing) * np.array(centre)) + spacing / 2
+    field = integrated(shape, spacing=spacing, velocity=velocity, nodes=nodes, seed=seed, device=x.data.device)
+    return Placement((shape[0], shape[1], shape[2]), affine, _linear(rotation, scale, shear, mirror), field)
 
 
 def displacement(shape: list[int], *, spacing: float, velocity: float, nodes: float, seed: int) -> Tensor:
@@ -109,57 +167,44 @@ def displacement(shape: list[int], *, spacing: float, velocity: float, nodes: fl
     -------
     (I, J, K, 3) tensor, mm
     """
+    field = integrated(shape, spacing=spacing, velocity=velocity, nodes=nodes, seed=seed)
+    return stretch(field[0], shape).movedim(0, -1)
+
+
+def integrated(
+    shape: list[int], *, spacing: float, velocity: float, nodes: float, seed: int, device: torch.device | None = None
+) -> Tensor:
+    """The same on a lattice of some mm, (1, 3, N, N, N), between the first and the last voxel centre of a grid."""
     grid = [max(2, 1 + round(n * spacing / nodes)) for n in shape]
     lattice = [max(2, 1 + round(n * spacing / LATTICE)) for n in shape]
-    field = velocity * randn(seed, 1, 3, *grid, like=torch.empty(0))
-    field = interpolate(field, lattice, mode="trilinear", align_corners=True) / 2**SQUARINGS
-    identity = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, n) for n in lattice], indexing="ij"), -1)
-    per_mm = torch.tensor([2 / (max(n - 1, 1) * spacing) for n in shape])  # from mm to grid_sample's -1..1
-    for _ in range(SQUARINGS):
-        where = identity + field[0].movedim(0, -1) * per_mm
-        field = field + grid_sample(field, where.flip(-1)[None], padding_mode="border", align_corners=True)
-    return interpolate(field, shape, mode="trilinear", align_corners=True)[0].movedim(0, -1)
+    field = velocity * randn(seed, 1, 3, *grid, like=torch.empty(0)).to(device)
+    return exponential(stretch(field[0], lattice)[None], shape, [spacing] * 3)
 
 
-def pull(x: Volume, world: Tensor, affine: np.ndarray, *, mode: str) -> Volume:
-    """Sample a volume at scanner coordinates; zero outside.
+def exponential(velocity: Tensor, shape: Sequence[int], spacing: Sequence[float]) -> Tensor:
+    """Displacement of a stationary velocity by scaling and squaring, both in mm on a lattice, (1, 3, N, N, N).
 
     Parameters
     ----------
-    x : Volume
-    world : (I, J, K, 3) tensor, mm
-    affine : (4, 4) array
-        Of the grid that `world` belongs to.
-    mode : {'nearest', 'bilinear'}
+    velocity : (1, 3, N, N, N) tensor, mm
+        On a lattice that runs from the first to the last voxel centre of a grid.
+    shape : voxels, of that grid
+    spacing : mm, of that grid
     """
-    inverse = torch.as_tensor(np.linalg.inv(x.affine), dtype=torch.float32, device=world.device)
-    voxel = world @ inverse[:3, :3].T + inverse[:3, 3]
-    low, size = _reach(voxel, x.shape)  # a patch needs but a part of the head
-    part = x.data[:, low[0] : low[0] + size[0], low[1] : low[1] + size[1], low[2] : low[2] + size[2]]
-    voxel = voxel - torch.tensor(low, device=world.device)
-    where = 2 * voxel / torch.tensor([max(n - 1, 1) for n in size], device=world.device) - 1
-    data = grid_sample(part[None].float(), where.flip(-1)[None], mode=mode, align_corners=True)[0]
-    return Volume(data, affine)
-
-
-def _reach(voxel: Tensor, shape: tuple[int, int, int]) -> tuple[list[int], list[int]]:
-    """First voxel and extent of the box that interpolation at `voxel` looks into."""
-    flat = voxel.reshape(-1, 3)
-    last = torch.tensor(shape, device=voxel.device) - 1
-    low = torch.minimum((flat.amin(0).floor().long() - 1).clamp(min=0), last)
-    high = torch.maximum(torch.minimum(flat.amax(0).ceil().long() + 1, last), low)
-    return low.tolist(), (high - low + 1).tolist()
+    device = velocity.device
+    lines = [torch.linspace(-1, 1, n, device=device) for n in velocity.shape[2:]]
+    identity = torch.stack(torch.meshgrid(*lines, indexing="ij"), -1)
+    per_mm = [2 / (max(n - 1, 1) * mm) for n, mm in zip(shape, spacing, strict=True)]  # to grid_sample's -1..1
+    field, scale = velocity / 2**SQUARINGS, torch.tensor(per_mm, device=device)
+    for _ in range(SQUARINGS):
+        where = identity + field[0].movedim(0, -1) * scale
+        field = field + grid_sample(field, where.flip(-1)[None], **BORDER)
+    return field
 
 
 def _linear(rotation: list[float], scale: list[float], shear: list[float], mirror: bool) -> np.ndarray:
     matrix = np.diag(np.exp(scale)) @ np.array([[1, shear[0], shear[1]], [0, 1, shear[2]], [0, 0, 1]])
-    for axis, degrees in enumerate(rotation):
-        c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-        turn = np.eye(3)
-        i, j = (axis + 1) % 3, (axis + 2) % 3
-        turn[i, i], turn[i, j], turn[j, i], turn[j, j] = c, -s, s, c
-        matrix = turn @ matrix
-    return matrix @ np.diag([-1.0 if mirror else 1.0, 1.0, 1.0])
+    return turned(rotation) @ matrix @ np.diag([-1.0 if mirror else 1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +214,7 @@ class Deform(Step):
     size: tuple[float, float, float] = (0, 0, 0)  # mm; 0 keeps the extent of the map
     spacing: float = 1.0  # mm, of the grid to train on
     rotation: float = 15.0  # degrees, either way
-    scale: float = 0.12  # natural logarithm, either way
+    scale: float | Range = 0.12  # natural logarithm, either way, or from and to
     shear: float = 0.02
     velocity: Range = (0.0, 3.5)  # mm
     nodes: Range = (16.0, 32.0)  # mm
@@ -178,8 +223,9 @@ class Deform(Step):
     effect = staticmethod(deform)
 
     def draw(self, rng: Random) -> Draw:
-        def three(bound: float) -> list[float]:
-            return [rng.uniform(-bound, bound) for _ in range(3)]
+        def three(bound: float | Range) -> list[float]:
+            low, high = bound if isinstance(bound, tuple) else (-bound, bound)
+            return [rng.uniform(low, high) for _ in range(3)]
 
         return {
             "size": list(self.size),

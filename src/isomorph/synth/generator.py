@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from ..labels import TISSUES, swap_sides
+import torch
+
+from ..labels import TISSUES
+from ..space import reliability
 from ..volume import Volume
 from .anatomy import Strip
-from .bias import Bias
+from .channel import Channel, Scan
 from .contrasts import CONTRAST_TABLES, TARGET
-from .deform import Deform, placement, pull
-from .gamma import Gamma
-from .mixture import Mixture, paint
-from .slices import Slices
-from .step import Draw, Step
-from .window import Window
+from .coordinates import pull
+from .deform import Deform
+from .head import Head
+from .mixture import paint
+from .pathology import Pathology
+from .step import Draw
 
 SILENT: dict[str, float] = dict.fromkeys(TISSUES, 0.0)
 
@@ -24,22 +27,34 @@ SILENT: dict[str, float] = dict.fromkeys(TISSUES, 0.0)
 class Sample(NamedTuple):
     """A training pair and the story of how it was made."""
 
-    image: Volume  # what the scanner would have given, normalised
-    target: Volume  # the 1 mm T1 to predict, white matter at 1
+    image: Volume  # what the scanners would have given, normalised; then, if wanted, how reliable each channel is
+    target: Volume  # what to predict from it: the 1 mm T1, white matter at 1, or a clean channel
     labels: Volume
-    recipe: list[Draw]  # one draw per step, in order
+    recipe: Draw  # deform, strip, pathology, kept, and for each channel contrast, corruptions, motion
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generator:
-    """Turn anatomy into a clinical scan of random contrast and quality, and the T1 that should be made of it."""
+    """Turn anatomy into clinical scans of random contrast and quality, and the image that should be made of them."""
 
     deform: Deform = Deform()
     strip: Strip = Strip()
-    contrast: Step = Mixture()
-    corruptions: tuple[Step, ...] = (Bias(), Gamma(), Slices(), Window())
+    pathology: Pathology = Pathology()
+    channels: tuple[Channel, ...] = (Channel(),)  # the first is the reference
+    target: str | int = TARGET  # a table of contrasts, or the number of a channel: that one, clean
+    reliability: bool = False  # one more input for each channel: where it was measured
+    dropout: float = 0.0  # share of samples of which a random subset of the channels is there
+    lesions_in_target: bool = False  # else the target is painted as if they had healed
 
-    def __call__(self, labels: Volume, target: Volume | None, seed: int) -> Sample:
+    def __post_init__(self) -> None:
+        if isinstance(self.target, str) and self.target not in CONTRAST_TABLES:
+            raise ValueError(
+                f"no contrast called {self.target!r} to be the target; choose from {list(CONTRAST_TABLES)}"
+            )
+        if isinstance(self.target, int) and not 0 <= self.target < len(self.channels):
+            raise ValueError(f"target is channel {self.target}, and there are {len(self.channels)}, counted from 0")
+
+    def __call__(self, labels: Volume, target: Volume | None, seed: int, lesions: Volume | None = None) -> Sample:
         """Draw a recipe, then follow it.
 
         Parameters
@@ -49,34 +64,58 @@ class Generator:
         target : Volume or None
             The real T1 of that head, white matter at 1; painted from the labels where there is none.
         seed : int
+        lesions : Volume, optional
+            Masks of patients in the place of `labels`, bit k for patient k.
         """
-        rng = Random(seed)
-        return self.replay(labels, target, [step.draw(rng) for step in self.steps])
+        return self.replay(labels, target, self.draw(Random(seed)), lesions)
 
-    def replay(self, labels: Volume, target: Volume | None, recipe: list[Draw]) -> Sample:
+    def draw(self, rng: Random) -> Draw:
+        """All numbers of one sample, as JSON."""
+        return {
+            "deform": self.deform.draw(rng),
+            "strip": self.strip.draw(rng),
+            "channels": [channel.draw(rng, moves=k > 0) for k, channel in enumerate(self.channels)],
+            "kept": self._kept(rng),
+            "pathology": self.pathology.draw(rng),
+        }
+
+    def replay(self, labels: Volume, target: Volume | None, recipe: Draw, lesions: Volume | None = None) -> Sample:
         """Follow a recipe: the same recipe always gives the same sample."""
-        deform, strip, contrast, *corruptions = recipe
+        # Act one: anatomy. Labels, masks and target share one field and one interpolation.
+        head = Head(labels, lesions, recipe)
+        # Acts two and three: the contrast of each channel, and its acquisition.
+        plan = zip(self.channels, recipe["channels"], recipe["kept"], strict=True)
+        scans = {
+            k: channel.acquire(head, draw, clean=k == self.target)
+            for k, (channel, draw, kept) in enumerate(plan)
+            if kept or k == self.target
+        }
+        kept = [scans[k] if there else None for k, there in enumerate(recipe["kept"])]
+        return Sample(self._image(kept, head), self._truth(scans, target, head), head.reference.labels, recipe)
 
-        # Act one: anatomy. Labels and target share one field and one interpolation.
-        world, affine = placement(labels, **deform)
-        anatomy = pull(labels, world, affine, mode="nearest")
-        if deform["mirror"]:
-            anatomy = anatomy.with_data(swap_sides(anatomy.data))
-        anatomy = self.strip.effect(anatomy, **strip)
+    def _kept(self, rng: Random) -> list[bool]:
+        """Which channels are there: all; or any subset but none, each as likely."""
+        n = len(self.channels)
+        subset = rng.randrange(1, 1 << n) if rng.random() < self.dropout else -1
+        return [bool(subset >> k & 1) for k in range(n)]
 
-        # Act two: contrast. The target is the real image, or the same anatomy as an MP-RAGE.
-        if target is not None:
-            truth = pull(target, world, affine, mode="bilinear")
-        else:
-            truth = paint(anatomy, means=CONTRAST_TABLES[TARGET], stds=SILENT, seed=0)
-        image = self.contrast.effect(anatomy, **contrast)
+    def _image(self, scans: list[Scan | None], head: Head) -> Volume:
+        """All channels, then the reliability of all; zero where a scan is missing."""
+        empty = head.reference.labels.data.new_zeros(1, *head.grid.shape)
+        data = [scan.image.data if scan else empty for scan in scans]
+        if self.reliability:
+            device = empty.device
+            data += [reliability(*scan.measured, *head.grid, device)[None] if scan else empty for scan in scans]
+        return Volume(torch.cat(data), head.grid.affine)
 
-        # Act three: acquisition.
-        for step, draw in zip(self.corruptions, corruptions, strict=True):
-            image = step.effect(image, **draw)
-        return Sample(image, truth, anatomy, recipe)
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """Everything that happens, in order."""
-        return (self.deform, self.strip, self.contrast, *self.corruptions)
+    def _truth(self, scans: dict[int, Scan], target: Volume | None, head: Head) -> Volume:
+        """A clean channel; or the real image; or the same anatomy as an MP-RAGE."""
+        if isinstance(self.target, int):
+            clean = scans[self.target].clean
+            assert clean
+            return clean
+        if target is not None and self.target == TARGET:
+            return pull(target, head.source, head.grid.affine, mode="bilinear")
+        labels, lesions = head.reference
+        ill = {"lesions": lesions} if self.lesions_in_target else {}
+        return paint(labels, means=CONTRAST_TABLES[self.target], stds=SILENT, seed=0, **ill)

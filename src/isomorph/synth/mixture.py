@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from random import Random
 
 import torch
+from torch import Tensor
 
-from ..labels import TISSUES, mixture
+from ..labels import LESION_TISSUES, TISSUES, mixture
 from ..profile import smooth
 from ..volume import Volume
 from .contrasts import CONTRAST_TABLES
@@ -19,7 +20,9 @@ SURFACE = ("skin", "soft", "marrow", "mucosa")
 BLUR = 0.5  # voxels: label maps have hard edges, but tissues share voxels
 
 
-def paint(x: Volume, *, means: Mapping[str, float], stds: Mapping[str, float], seed: int) -> Volume:
+def paint(
+    x: Volume, *, means: Mapping[str, float], stds: Mapping[str, float], seed: int, lesions: Volume | None = None
+) -> Volume:
     """One Gaussian per tissue; voxels at an edge are shared between tissues [1]_.
 
     Parameters
@@ -29,19 +32,37 @@ def paint(x: Volume, *, means: Mapping[str, float], stds: Mapping[str, float], s
     means, stds : tissue to number, arbitrary units
         Brightness and texture of each of `isomorph.labels.TISSUES`.
     seed : int
+    lesions : Volume or None
+        Share of each voxel that is each of `isomorph.labels.LESION_TISSUES`, (L, I, J, K); the rest is healthy.
 
     References
     ----------
     .. [1] Billot et al., MIDL 2020, arXiv:2003.01995
     """
     labels, share = x.data.long(), mixture().to(x.data.device)
-    mean = (share @ torch.tensor([means[t] for t in TISSUES], device=share.device))[labels]
+    ill = None if lesions is None else _ill(lesions)
+
+    def shared(values: Mapping[str, float]) -> Tensor:
+        y = (share @ torch.tensor([values[t] for t in TISSUES], device=share.device))[labels]
+        if ill is not None:
+            where, parts = ill
+            sick = torch.tensor([values[t] for t in LESION_TISSUES], device=y.device) @ parts
+            y.view(-1)[where] = y.view(-1)[where] * (1 - parts.sum(0)) + sick
+        return y
+
+    mean = shared(means)
     if any(stds.values()):
-        std = (share @ torch.tensor([stds[t] for t in TISSUES], device=share.device))[labels]
-        mean = mean + std * randn(seed, *labels.shape, like=mean)
+        mean = mean + shared(stds) * randn(seed, *labels.shape, like=mean)
     for axis in range(3):
         mean = smooth(mean, BLUR, axis)
     return x.with_data(mean.clamp(min=0))
+
+
+def _ill(lesions: Volume) -> tuple[Tensor, Tensor]:
+    """The few voxels that are not healthy, and how much of each is which tissue, (L, N)."""
+    flat = lesions.data.flatten(1)
+    where = torch.nonzero(flat.amax(0) > 0)[:, 0]
+    return where, flat[:, where]
 
 
 @dataclass(frozen=True, kw_only=True)

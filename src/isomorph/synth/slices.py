@@ -1,59 +1,83 @@
-"""Acquisition on a coarse grid: slice profile, spacing, noise, and interpolation back."""
+"""Acquisition on a coarse grid: slice profile, spacing, and noise where the scanner adds it."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from random import Random
+from typing import Literal
 
+import numpy as np
 import torch
 
-from ..profile import FWHM_PER_SIGMA, sample, smooth
+from ..profile import FWHM_PER_SIGMA, apply, weights
 from ..volume import Volume
 from .noise import rician
 from .step import Draw, Range, Step, seed
 
+SIGMA = math.log(10) / math.pi  # standard deviation of the profile over the thickness, where alpha is 1
+FULL_WIDTH = 1 / (SIGMA * FWHM_PER_SIGMA)  # alpha whose full width at half maximum is the thickness: 0.58
+SAME = 1e-4  # of the spacing of the grid: what is closer to it is not sampled anew
+
+ORIENTATIONS = {"sagittal": 0, "coronal": 1, "axial": 2}  # the axis across the slices
+
 
 def thick_slices(
-    x: Volume, *, spacing: list[float], thickness: list[float], offset: list[float], sigma: float, seed: int
+    x: Volume,
+    *,
+    spacing: list[float],
+    thickness: list[float],
+    alpha: float,
+    offset: list[float],
+    sigma: float,
+    seed: int,
 ) -> Volume:
-    """Acquire at another resolution, then interpolate back to the grid, as prediction does with a real scan [1]_.
+    """Acquire at another resolution [1]_.
 
     Parameters
     ----------
     x : Volume
     spacing : mm, for each of the three axes
-        Distance between samples; axes at or below the spacing of the grid are not sampled anew.
+        Distance between samples; an axis finer than the grid keeps the samples of the grid.
     thickness : mm, for each axis
-        Full width at half maximum of the Gaussian profile. Less than the spacing: gaps; more: overlap.
+        What the protocol calls the thickness. Less than the spacing: gaps; more: overlap.
+    alpha : dimensionless
+        Width of the Gaussian profile: its standard deviation is alpha ln(10) / pi times the thickness.
     offset : fraction of the spacing, for each axis
         Position of the first sample.
     sigma : fraction of the image maximum
-        Rician noise, added where the scanner adds it: to the coarse samples.
+        Rician noise, added where the scanner adds it: to the acquired samples.
     seed : int
+
+    Returns
+    -------
+    Volume
+        The acquired samples, on a grid of their own.
 
     References
     ----------
     .. [1] Iglesias et al., NeuroImage 2021, doi:10.1016/j.neuroimage.2021.118206
     """
-    data, centres = x.data, {}
+    acquired = average_slices(x, spacing=spacing, thickness=thickness, alpha=alpha, offset=offset)
+    return rician(acquired, sigma=sigma, seed=seed)
+
+
+def average_slices(
+    x: Volume, *, spacing: list[float], thickness: list[float], alpha: float, offset: list[float]
+) -> Volume:
+    """What `thick_slices` does, but for the noise."""
+    data, grid = x.data, np.eye(4)
     for axis, (mm, n) in enumerate(zip(x.spacing, x.shape, strict=True)):
-        # 1. Average over the profile. The grid's own voxels are already as wide as a voxel.
-        width = max(0.0, (thickness[axis] / mm) ** 2 - 1) ** 0.5
-        data = smooth(data, width / FWHM_PER_SIGMA, axis)
-        # 2. Sample at the slice centres.
         step = spacing[axis] / mm
-        if step > 1:
+        if step < 1 - SAME:
+            continue
+        centres = None
+        if step > 1 + SAME:
             start = min(offset[axis] * step, n - 1)
-            centres[axis] = torch.arange(start, n, step, device=data.device).clamp(max=n - 1)
-            data = sample(data, centres[axis], axis)
-    # 3. Noise belongs to the acquired samples.
-    data = rician(Volume(data, x.affine), sigma=sigma, seed=seed).data
-    # 4. Interpolate back, so that voxel i of the output is still voxel i of the input.
-    for axis, positions in centres.items():
-        step = spacing[axis] / x.spacing[axis]
-        grid = (torch.arange(x.shape[axis], device=data.device) - positions[0]) / step
-        data = sample(data, grid, axis)
-    return x.with_data(data)
+            centres = torch.arange(start, n, step, dtype=torch.float64)
+            grid[axis, axis], grid[axis, 3] = step, start
+        data = apply(data, weights(n, alpha * SIGMA * thickness[axis] / mm, centres), axis)
+    return Volume(data, x.affine @ grid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,16 +90,20 @@ class Slices(Step):
 
     thick: float = 0.65
     blurred: float = 0.15
+    orientation: Literal["any", "sagittal", "coronal", "axial"] = "any"  # of the slices of a thick scan
     spacing: Range = (2.0, 7.0)  # mm, of the thick direction
     in_plane: Range = (0.5, 1.5)  # mm, of the other two
     isotropic: Range = (1.0, 2.5)  # mm, of a blurred scan
     profile: Range = (0.6, 1.1)  # thickness over spacing
+    thickness: Range | None = None  # mm, of the thick direction, whatever the spacing
+    alpha: Range = (0.5, 0.66)  # width of the profile: at 0.58 the thickness is its full width at half maximum
     noise: Range = (0.0, 0.06)  # fraction of the maximum
 
     effect = staticmethod(thick_slices)
 
     def draw(self, rng: Random) -> Draw:
         kind, axis = rng.random(), rng.randrange(3)
+        axis = ORIENTATIONS.get(self.orientation, axis)
         if kind < self.thick:
             spacing = [rng.uniform(*self.in_plane)] * 3
             spacing[axis] = rng.uniform(*self.spacing)
@@ -83,9 +111,13 @@ class Slices(Step):
             spacing = [rng.uniform(*self.isotropic) for _ in range(3)]
         else:
             spacing = [1.0] * 3
+        thickness = [s * rng.uniform(*self.profile) for s in spacing]
+        if self.thickness and kind < self.thick:
+            thickness[axis] = rng.uniform(*self.thickness)
         return {
             "spacing": spacing,
-            "thickness": [s * rng.uniform(*self.profile) for s in spacing],
+            "thickness": thickness,
+            "alpha": rng.uniform(*self.alpha),
             "offset": [rng.random() for _ in range(3)],
             "sigma": rng.uniform(*self.noise),
             "seed": seed(rng),

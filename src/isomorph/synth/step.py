@@ -27,11 +27,13 @@ class Step(ABC):
     """
 
     effect: ClassVar[Callable[..., Volume]]  # (Volume, **draw) -> Volume, input untouched
+    resampled: ClassVar[bool] = False  # of a corruption: wants the grid of the sample, not that of the scanner
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, tuple) and len(value) == 2 and value[0] > value[1]:
+            bounds = field.type == Range or "Range" in str(field.type)  # not every pair: two weights, two names
+            if bounds and isinstance(value, tuple) and value[0] > value[1]:
                 raise ValueError(f"{field.name} runs from {value[0]} to {value[1]}; give the lower bound first")
 
     @abstractmethod

@@ -1,0 +1,108 @@
+"""The head of a sample: deformed, ill, stripped; it can be looked at on any grid."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from ..labels import swap_sides
+from ..space import Shape
+from ..volume import Volume
+from .anatomy import strip
+from .coordinates import positions, pull, transformed
+from .deform import placement
+from .pathology import grow
+from .step import Draw
+
+
+class Grid(NamedTuple):
+    """Where a scanner looks."""
+
+    shape: Shape
+    affine: np.ndarray
+
+    @property
+    def middle(self) -> np.ndarray:
+        """In mm."""
+        return self.affine[:3, :3] @ ((np.array(self.shape) - 1) / 2) + self.affine[:3, 3]
+
+
+class Anatomy(NamedTuple):
+    """What it finds there."""
+
+    labels: Volume
+    lesions: Volume | None  # soft maps, if anything grew
+
+
+class Head:
+    """Anatomy as the draws of a sample say; each voxel of any grid is interpolated once.
+
+    Parameters
+    ----------
+    labels : Volume
+        The map, before it is deformed.
+    lesions : Volume or None
+        Masks of patients in the same place, one bit each.
+    recipe : draws of deform, strip and pathology
+    """
+
+    def __init__(self, labels: Volume, lesions: Volume | None, recipe: Draw) -> None:
+        self.labels, self.mirrored, self.strip = labels, recipe["deform"]["mirror"], recipe["strip"]
+        self.place = placement(labels, **recipe["deform"])
+        self.grid, self.lesions = Grid(self.place.shape, self.place.affine), None
+        ill = recipe["pathology"]
+        masks = lesions if ill["carried"] is not None else None
+        if ill["grown"] or masks:
+            masks = masks and pull(masks, self.source, self.place.affine, mode="nearest")
+            self.lesions, push = grow(self._whole, **ill, masks=masks)
+            if push is not None:
+                self.place = self.place.pushed(push)
+                del self.source, self._whole
+
+    @cached_property
+    def source(self) -> Tensor:
+        """Where each voxel of the grid of the sample comes from, (3, I, J, K), mm."""
+        return self.place.source()
+
+    @cached_property
+    def _whole(self) -> Volume:
+        """Labels on that grid, before anything is taken off."""
+        return self._labels(self.source, self.place.affine)
+
+    @cached_property
+    def reference(self) -> Anatomy:
+        """On the grid of the sample; whole, for a target, whatever skull stripping bit off."""
+        return _stripped(self._whole, self.lesions, self.strip | {"bites": []})
+
+    @cached_property
+    def found(self) -> Anatomy:
+        """On the grid of the sample, as the first scan shows it."""
+        bites = self.strip["bites"]
+        return _stripped(*self.reference, self.strip) if bites else self.reference
+
+    def seen(self, grid: Grid, back: np.ndarray) -> Anatomy:
+        """On the grid of a scanner in which the head has moved.
+
+        Parameters
+        ----------
+        grid : Grid
+        back : (4, 4) array
+            From mm in that scanner to mm in the head.
+        """
+        at = transformed(positions(grid.shape, grid.affine, self.labels.data.device), back)
+        lesions = self.lesions and pull(self.lesions, at, grid.affine, mode="bilinear")
+        return _stripped(self._labels(self.place.source(at), grid.affine), lesions, self.strip)
+
+    def _labels(self, source: Tensor, affine: np.ndarray) -> Volume:
+        labels = pull(self.labels, source, affine, mode="nearest")
+        return labels.with_data(swap_sides(labels.data)) if self.mirrored else labels
+
+
+def _stripped(labels: Volume, lesions: Volume | None, draw: Draw) -> Anatomy:
+    left = strip(labels, **draw)
+    if lesions and left is not labels:  # what is taken off takes its lesions along
+        lesions = lesions.with_data(lesions.data * (left.data > 0))
+    return Anatomy(left, lesions)

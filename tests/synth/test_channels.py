@@ -1,0 +1,166 @@
+"""Several scans of one exam: each with its own physics, all in one place."""
+
+import json
+
+import pytest
+import torch
+
+from isomorph.space import resample
+from isomorph.synth import Channel, Deform, Generator, Motion
+from isomorph.synth.anatomy import Strip
+from isomorph.synth.bias import Bias
+from isomorph.synth.gamma import Gamma
+from isomorph.synth.mixture import Mixture
+from isomorph.synth.slices import Slices
+from isomorph.synth.window import Window
+
+STILL = Deform(rotation=0, scale=0, shear=0, velocity=(0, 0), mirror=0)
+PLAIN = Mixture(random=0, tables=("T1",), weights=(1,), spread=(0, 0), surface=(1, 1), texture=(0, 0), black_air=1)
+FINE = Slices(thick=0, blurred=0, noise=(0, 0), profile=(0.1, 0.1))
+AXIAL = Slices(thick=1, orientation="axial", spacing=(5, 5), in_plane=(1, 1), noise=(0, 0), thickness=(4, 4))
+WINDOW = Window(gain=(1, 1))
+EXACT = Motion(error_rotation=0, error_translation=0)
+
+
+def channel(slices=FINE, *more, **options):
+    return Channel(contrast=PLAIN, corruptions=(*more, slices, WINDOW), **options)
+
+
+def generator(*channels, **options):
+    return Generator(deform=STILL, strip=Strip(stripped=0), channels=channels, **options)
+
+
+def test_scans_come_first_then_their_reliability(head):
+    sample = generator(channel(AXIAL), channel(FINE), reliability=True)(head, None, seed=1)
+    assert sample.image.data.shape == (4, *head.shape)
+    _, _, rough, fine = sample.image.data
+    assert fine[8:-8, 8:-8, 8:-8].min() > 0.98
+    on = rough[20, 20]
+    assert on.sum().item() == pytest.approx(head.shape[2] / 5, abs=1.01)
+    assert torch.equal(rough, on.expand_as(rough))
+
+
+def test_the_first_channel_never_moves_and_the_others_do(head):
+    draws = generator(channel(), channel(), channel())(head, None, seed=1).recipe["channels"]
+    assert draws[0]["motion"] is None
+    assert draws[1]["motion"]["rotation"] != draws[2]["motion"]["rotation"]
+
+
+def test_motion_undone_without_error_gives_the_same_scan(head):
+    """Painted without texture, sampled finely: a channel that moved by degrees and cm equals the one that did not."""
+    still, moved = generator(channel(), channel(motion=EXACT))(head, None, seed=3).image.data
+
+    def difference(axis, shift):
+        return (still - moved.roll(shift, axis))[5:-5, 5:-5, 5:-5].abs().mean().item()
+
+    here = difference(0, 0)
+    assert here < 0.06  # edges are painted in two grids
+    for axis in range(3):
+        before, after = difference(axis, -1), difference(axis, 1)
+        assert min(before, after) > 1.5 * here
+        assert before == pytest.approx(after, rel=0.1)  # not the least shift
+
+
+def test_what_registration_leaves_is_what_was_drawn(head):
+    sample = generator(channel(), channel(motion=EXACT))(head, None, seed=3)
+    recipe = json.loads(json.dumps(sample.recipe))
+    recipe["channels"][1]["motion"]["error_translation"] = [0.0, 0.0, 2.0]
+    exact, wrong = sample.image.data[1], generator(channel(), channel()).replay(head, None, recipe).image.data[1]
+    inner = (slice(6, -6),) * 3
+    assert (wrong[:, :, :-2][inner] - exact[:, :, 2:][inner]).abs().mean() < 0.01
+    assert (wrong[inner] - exact[inner]).abs().mean() > 0.04
+
+
+def test_slices_of_a_head_that_moved_lie_askew_in_the_reference(head):
+    recipe = generator(channel(), channel(AXIAL, motion=EXACT), reliability=True)(head, None, seed=5).recipe
+    recipe["channels"][1]["motion"] |= {"rotation": [9.0, 0.0, 0.0], "translation": [0.0] * 3}
+    sample = generator(channel(), channel(AXIAL), reliability=True).replay(head, None, recipe)
+    askew = sample.image.data[3]
+    assert (askew - askew[:, :1]).abs().max() > 0.5  # varies along the axis that was tilted
+    assert (askew - askew[:1]).abs().max() < 1e-3  # and not along the axis of rotation
+
+
+def test_replay_is_exact(head):
+    whole = Generator(channels=(Channel(), Channel(), Channel()), reliability=True, dropout=0.5)
+    for seed in range(3):
+        first = whole(head, None, seed)
+        again = whole.replay(head, None, json.loads(json.dumps(first.recipe)))
+        assert torch.equal(first.image.data, again.image.data)
+        assert torch.equal(first.target.data, again.target.data)
+
+
+def test_every_number_of_the_other_channels_varies(head):
+    whole = Generator(channels=(Channel(), Channel()), dropout=0.5, deform=Deform(size=(8, 8, 8)))
+    draws = [whole(head, None, seed).recipe for seed in range(24)]
+
+    def leaves(table, path=()):
+        for key, value in table.items() if isinstance(table, dict) else enumerate(table):
+            if isinstance(value, dict | list):
+                yield from leaves(value, (*path, key))
+            else:
+                yield (*path, key), value
+
+    seen = {}
+    for draw in draws:
+        for path, value in leaves(draw["channels"][1]):
+            seen.setdefault(path, set()).add(value)
+    assert len({str(draw["kept"]) for draw in draws}) == 3
+    assert [path for path, values in seen.items() if len(values) == 1] == [("contrast", "stds", "air")]
+
+
+def test_dropout_keeps_at_least_one_channel_and_silences_the_others(head):
+    whole = generator(channel(), channel(), channel(), reliability=True, dropout=1.0)
+    kept = set()
+    for seed in range(12):
+        sample = whole(head, None, seed)
+        there = sample.recipe["kept"]
+        kept.add(tuple(there))
+        scans, maps = sample.image.data[:3], sample.image.data[3:]
+        for k in range(3):
+            assert bool(scans[k].any()) == bool(maps[k].any()) == there[k]
+    assert (False, False, False) not in kept
+    assert len(kept) > 3
+
+
+def test_super_resolution_has_the_channel_before_it_was_sliced_as_its_target(head):
+    sample = generator(channel(AXIAL, Bias(), Gamma()), target=0)(head, None, seed=2)
+    image, target = sample.image.data[0], sample.target.data[0]
+    draw = sample.recipe["channels"][0]
+    clean = PLAIN.effect(sample.labels, **draw["contrast"])
+    for step, numbers in zip((Bias(), Gamma()), draw["corruptions"], strict=False):
+        clean = step.effect(clean, **numbers)
+    factor = target[clean.data[0] > 0.1] / clean.data[0][clean.data[0] > 0.1]
+    dim = target[clean.data[0] > 0.1] < 1  # above that brightness is compressed
+    assert factor[dim].std() < 1e-4  # the same image, in the window of the scan
+    # The scan is the target, averaged over slices: the same brightness wherever nothing changes through-plane.
+    assert image.mean().item() == pytest.approx(target.mean().item(), rel=0.03)
+
+
+def test_any_channel_can_be_the_target(head):
+    whole = generator(channel(), channel(AXIAL), target=1)
+    sample = whole(head, None, seed=2)
+    assert (sample.target.data[0] - sample.image.data[0])[4:-4, 4:-4, 4:-4].abs().mean() < 0.05
+    with pytest.raises(ValueError, match="target is channel 2, and there are 2"):
+        generator(channel(), channel(), target=2)
+
+
+def test_a_target_of_another_contrast_is_painted_even_where_a_real_t1_is_there(head):
+    real = head.with_data(torch.full_like(head.data, 0.5))
+    assert generator(channel(), target="T1")(head, real, seed=1).target.data.max().item() == pytest.approx(0.5)
+    assert generator(channel(), target="T2")(head, real, seed=1).target.data.max() > 0.9
+    with pytest.raises(ValueError, match="no contrast called 'T7'"):
+        generator(channel(), target="T7")
+
+
+def test_a_scan_is_interpolated_as_prediction_interpolates_it(head):
+    """One function puts a scan onto the grid, in training and in use."""
+    sample = generator(channel(AXIAL))(head, None, seed=4)
+    draw = sample.recipe["channels"][0]
+    scan = AXIAL.effect(PLAIN.effect(sample.labels, **draw["contrast"]), **draw["corruptions"][0])
+    there = resample(scan, head.shape, sample.image.affine).data
+    seen = there > 0
+    expected = WINDOW.effect(
+        sample.image.with_data(resample(scan, head.shape, sample.image.affine, fill=None).data), gain=1.0
+    )
+    torch.testing.assert_close(sample.image.data, expected.data)
+    assert seen.float().mean() > 0.3
