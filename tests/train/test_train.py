@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 from isomorph import config
 from isomorph.errors import IsomorphError, NothingFound, UsageError
 from isomorph.interrupt import Interrupted
-from isomorph.losses import LOSSES
 from isomorph.train import corpus
 from isomorph.train.corpus import Head, tissue_levels
 from isomorph.train.loop import learning_rate, train, update
@@ -92,8 +91,8 @@ def test_sample_number_n_does_not_depend_on_where_one_began(heads):
 
 def test_a_batch_is_what_its_stage_asks_for(heads):
     recipe = config.load("default", (*TINY, "training.stages=[{steps=1, batch=3}, {steps=1}]"))
-    image, target, weight = next(iter(Samples(recipe, heads)))
-    assert image.shape == target.shape == weight.shape == (3, 1, 16, 16, 16)
+    image, target, weight, labels = next(iter(Samples(recipe, heads)))
+    assert image.shape == target.shape == weight.shape == labels.shape == (3, 1, 16, 16, 16)
     assert weight.max() == 1
     assert weight.min().item() == pytest.approx(0.3)
 
@@ -132,20 +131,6 @@ def test_the_learning_rate_rises_then_falls_in_each_stage():
         begin += stage.steps
 
 
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
-def test_losses_are_zero_at_the_truth_and_means_over_the_batch(loss):
-    torch.manual_seed(0)
-    x, y, w = torch.rand(3, 2, 1, 6, 6, 6)
-    assert loss(x, x, w) == 0
-    assert loss(x, y, w).item() == pytest.approx(
-        (loss(x[:1], y[:1], w[:1]) + loss(x[1:], y[1:], w[1:])).item() / 2, rel=1e-5
-    )
-    assert loss(x, y, 0 * w) == 0
-    x.requires_grad_()
-    loss(x, y, w).backward()
-    assert x.grad.isfinite().all()
-
-
 def test_tissue_levels_are_found():
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(m, 8, n) for m, n in ((40, 5000), (100, 20000), (170, 20000))])
@@ -178,7 +163,7 @@ def test_a_checkpoint_is_three_at_most_and_holds_no_pickle(heads, tmp_path):
     recipe = config.load("default", (*TINY, "training.save_every=1"))
     train(recipe, heads, tmp_path, workers=0, report=silent)
     assert len(list(tmp_path.glob("checkpoint-*.json"))) == 3
-    assert {os.path.splitext(p)[1] for p in os.listdir(tmp_path)} == {".json", ".jsonl", ".safetensors"}
+    assert {os.path.splitext(p)[1] for p in os.listdir(tmp_path)} == {".json", ".jsonl", ".safetensors", ""}
     state = json.loads(sorted(tmp_path.glob("checkpoint-*.json"))[-1].read_text())
     assert state["step"] == 6
 
@@ -211,7 +196,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(heads, tmp_pa
 def test_a_held_out_name_that_is_not_there_is_refused(heads):
     with pytest.raises(UsageError, match="'d'"):
         split(config.load("default", (*TINY, "held_out=['d']")), heads)
-    with pytest.raises(UsageError, match="none is left"):
+    with pytest.raises(UsageError, match="none of 3 heads is left"):
         split(config.load("default", (*TINY, "held_out=['a', 'b', 'c']")), heads)
 
 

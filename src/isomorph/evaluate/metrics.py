@@ -7,10 +7,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv3d
 
-K1, K2 = 0.01, 0.03  # constants of SSIM, as in its paper
-SIGMA, RADIUS = 1.5, 5  # voxels: the 11-wide Gaussian window of the paper
+from ..similarity import RADIUS, ssim_map
 
 
 def mae(prediction: Tensor, reference: Tensor, *, mask: Tensor | None = None, data_range: float | None = None) -> float:
@@ -110,33 +108,14 @@ def ssim(prediction: Tensor, reference: Tensor, *, mask: Tensor | None = None, d
     whole = torch.ones_like(reference, dtype=torch.bool) if mask is None else mask.bool()
     inner = (slice(RADIUS, -RADIUS),) * 3
     _inside(prediction, reference, whole)
-    similarity = _ssim_map(prediction.double(), reference.double(), _positive(data_range))
-    counted = similarity[whole[inner]]
+    a, b = prediction.double()[None, None], reference.double()[None, None]
+    counted = ssim_map(a, b, _positive(data_range))[0, 0][whole[inner]]
     if counted.numel() == 0:
         raise ValueError("The mask has no voxel whose window lies in the image.")
     return counted.mean().item()
 
 
 METRICS: dict[str, Callable[..., float]] = {"mae": mae, "psnr": psnr, "ssim": ssim, "ncc": ncc}
-
-
-def _ssim_map(a: Tensor, b: Tensor, data_range: float) -> Tensor:
-    mean_a, mean_b = _blur(a), _blur(b)
-    var_a, var_b = _blur(a * a) - mean_a**2, _blur(b * b) - mean_b**2
-    covariance = _blur(a * b) - mean_a * mean_b
-    c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-    return ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
-
-
-def _blur(x: Tensor) -> Tensor:
-    """Gaussian mean of each window that lies wholly in the image."""
-    taps = torch.arange(-RADIUS, RADIUS + 1, dtype=x.dtype, device=x.device)
-    kernel = torch.exp(-0.5 * (taps / SIGMA) ** 2)
-    kernel = kernel / kernel.sum()
-    x = x[None, None]
-    for shape in ((-1, 1, 1), (1, -1, 1), (1, 1, -1)):
-        x = conv3d(x, kernel.reshape(1, 1, *shape))
-    return x[0, 0]
 
 
 def _inside(prediction: Tensor, reference: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from ..errors import IsomorphError, Refusal, SetupError
 from ..interrupt import Interrupted, Signals, listening
 from ..io import Notice
 from ..volume import Volume
-from ..weights import Model, load_model
+from ..weights import Model, load_model, synthesises
 from .options import OPTIONS, Options
 from .outcome import BAD, Outcome, Summary, exit_code
 from .plan import OURS, Job, plan
@@ -119,7 +119,7 @@ class _Run:
         choose_device(self.options.device)
         if self.options.threads is not None:
             torch.set_num_threads(self.options.threads)
-        model = load_model(self.options.model)
+        model = synthesises(load_model(self.options.model))
         self.started = True
         for job in waiting:
             if job in present:

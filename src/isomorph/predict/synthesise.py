@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
+from ..space import reliability
 from ..volume import Volume
-from ..weights import Model, load_model
+from ..weights import Model, load_model, synthesises
 from .options import OPTIONS, Options
 from .prepare import prepare
 from .restore import restore
@@ -89,14 +90,16 @@ def synthesise(
     Options(ct=ct, device=device, precision=precision, flip=flip)
     if not isinstance(model, Model):
         model = load_model(OPTIONS.model if model is None else model)
+    synthesises(model)
     where = choose_device(device)
     exact = choose_precision(precision, where)
     seconds: dict[str, float] = {}
 
     with _stage("prepare", seconds, progress):
         prepared = prepare(volume, int(getattr(model.network, "multiple", 1)), ct=ct)
+        image = _with_reliability(prepared.image, volume) if model.card.get("reliability") else prepared.image
     with _stage("network", seconds, progress) as report:
-        raw = run(model.network, prepared.image, device=where, precision=exact, flip=flip, progress=report)
+        raw = run(model.network, image, device=where, precision=exact, flip=flip, progress=report)
     with _stage("restore", seconds, progress):
         image = restore(raw, prepared, float(model.card["white_matter"]))
     return Result(image, seconds, str(where), exact, torch.get_num_threads(), prepared.window)
@@ -109,6 +112,12 @@ def _check(volume: Volume) -> None:
         )
     if not volume.data.isfinite().all():
         raise ValueError("The scan holds values that are not finite; replace them, as isomorph.io.read does.")
+
+
+def _with_reliability(image: Volume, scan: Volume) -> Volume:
+    """The image, then which of its voxels were measured: what the generator gives such a network, by the same code."""
+    measured = reliability(scan.shape, scan.affine, image.shape, image.affine, image.data.device)
+    return image.with_data(torch.cat([image.data, measured[None]]))
 
 
 @contextmanager

@@ -11,69 +11,95 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from ..config import Recipe, to_dict
-from ..errors import UsageError
+from ..config import Recipe, from_dict, to_dict
+from ..errors import IsomorphError, SetupError, UsageError
 from ..place import place
 
 KEEP = 3
+State = dict[str, Any]
 
 
-def open_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
+def open_folder(folder: Path, recipe: Recipe, *, resume: bool, write: bool = True) -> None:
     """Make sure that a folder belongs to this run, and say so in ``recipe.json``.
+
+    Parameters
+    ----------
+    folder : of the run
+    recipe : Recipe
+    resume : go on from the checkpoints that are there
+    write : only look, if not: of several processes one writes
 
     Raises
     ------
     UsageError
         If it holds checkpoints and `resume` was not asked for, or they are those of another recipe.
+    SetupError
+        If it cannot be written.
     """
-    wanted, path = json.dumps(to_dict(recipe), indent=1), folder / "recipe.json"
+    path = folder / "recipe.json"
     if any(folder.glob("checkpoint-*.json")):
         if not resume:
             raise UsageError(f"{folder.name} holds checkpoints; give --resume to go on, or another folder.")
-        if path.exists() and path.read_text() != wanted:
+        if path.exists() and not _same(path, recipe):
             raise UsageError(
                 f"{folder.name} holds checkpoints of another recipe; give the same recipe and --set, or begin a new "
                 "folder with --start and the model of the old one."
             )
-    folder.mkdir(parents=True, exist_ok=True)
-    place(path, wanted.encode())
+    if write:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.glob(".*.tmp*"):  # by a kill in the middle of a file
+                left.unlink(missing_ok=True)
+            place(path, json.dumps(to_dict(recipe), indent=1).encode())
+        except OSError as error:
+            raise SetupError(f"E702 {folder.name} cannot be written ({error.strerror}); choose another.") from None
 
 
 def save_checkpoint(
-    folder: Path, step: int, seconds: float, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+    folder: Path, state: State, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
 ) -> None:
     """Write everything that the next step depends on, then forget all but the last three.
 
     Parameters
     ----------
     folder : of the run
-    step : number of steps done
-    seconds : spent on them
+    state : dict
+        Plain numbers; ``step`` is the number of steps done.
     network, average : same architecture
     optimiser : torch.optim.Optimizer
+
+    Raises
+    ------
+    SetupError
+        If the disk is full, or what was written reads back differently. Older checkpoints are untouched.
     """
     moments, scalars = _flatten(optimiser)
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()} | moments
     content = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
     digest = hashlib.sha256(content).hexdigest()
-    state = {"step": step, "seconds": seconds, "sha256": digest, "optimiser": scalars}
-    stem = folder / f"checkpoint-{step:07d}"
-    place(stem.with_suffix(".safetensors"), content)
-    place(stem.with_suffix(".json"), json.dumps(state, allow_nan=False).encode())  # last: it makes the other count
-    for old in sorted(folder.glob("checkpoint-*.json"))[:-KEEP]:
-        old.unlink()
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
+    path = folder / f"checkpoint-{state['step']:07d}.json"
+    try:
+        place(_tensors(path), content)
+        if hashlib.sha256(_tensors(path).read_bytes()).hexdigest() != digest:
+            raise SetupError(f"E703 {_tensors(path).name} reads back differently; the disk is not to be trusted.")
+        table = {**state, "sha256": digest, "optimiser": scalars}
+        place(path, json.dumps(table, allow_nan=False).encode())  # last: it makes the other count
+        _forget(folder)
+    except OSError as error:
+        raise SetupError(
+            f"E703 {path.stem} cannot be written ({error.strerror}); make space and go on with --resume."
+        ) from None
 
 
 def load_checkpoint(
     folder: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
-) -> tuple[int, float]:
+) -> State | None:
     """Load the newest checkpoint that verifies.
 
     Returns
     -------
-    steps done, and seconds spent on them; 0, 0 where there is no checkpoint
+    The state it was saved with, or None where there is no checkpoint
     """
     for path in sorted(folder.glob("checkpoint-*.json"), reverse=True):
         found = _verified(path)
@@ -83,26 +109,48 @@ def load_checkpoint(
         for prefix, module in (("network.", network), ("average.", average)):
             module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         _unflatten(optimiser, tensors, state["optimiser"])
-        return state["step"], state["seconds"]
-    return 0, 0.0
+        return state
+    return None
 
 
-def _verified(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+def _tensors(path: Path) -> Path:
+    return path.with_suffix(".safetensors")
+
+
+def _same(path: Path, recipe: Recipe) -> bool:
+    """Whether a recipe that was written down is this one; options that came later have their defaults."""
+    try:
+        return from_dict(json.loads(path.read_bytes())) == recipe
+    except (ValueError, TypeError, AttributeError, IsomorphError):
+        return False
+
+
+def _forget(folder: Path) -> None:
+    """All but the last, and tensors that a kill left without their other half."""
+    for old in sorted(folder.glob("checkpoint-*.json"))[:-KEEP]:
+        old.unlink()
+    for tensors in folder.glob("checkpoint-*.safetensors"):
+        if not tensors.with_suffix(".json").exists():
+            tensors.unlink()
+
+
+def _verified(path: Path) -> tuple[State, dict[str, Tensor]] | None:
     try:
         state = json.loads(path.read_bytes())
-        content = path.with_suffix(".safetensors").read_bytes()
-    except (OSError, ValueError):
+        content = _tensors(path).read_bytes()
+        sound = hashlib.sha256(content).hexdigest() == state["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return (state, load(content)) if hashlib.sha256(content).hexdigest() == state["sha256"] else None
+    return (state, load(content)) if sound else None
 
 
-def _flatten(optimiser: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _flatten(optimiser: torch.optim.Optimizer) -> tuple[dict[str, Tensor], State]:
     table = optimiser.state_dict()
     moments = {f"moment.{i}.{k}": v for i, entry in table["state"].items() for k, v in entry.items()}
     return moments, {"param_groups": table["param_groups"]}
 
 
-def _unflatten(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
+def _unflatten(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], scalars: State) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("moment."):

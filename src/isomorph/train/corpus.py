@@ -1,15 +1,17 @@
 """What a network is trained on: heads as plain arrays, prepared once from the files of a data folder.
 
-A data folder holds ``labels/`` (label maps) and, if wanted, ``t1/`` (skull-stripped T1 scans). Each becomes one
-``.safetensors`` file with ``labels`` and, for a real scan, ``target``: RAS, 1 mm, cropped around the brain. Training
-reads these alone, so that it runs where there is no image library.
+A data folder holds ``labels/`` (label maps) and, if wanted, ``t1/`` (skull-stripped T1 scans) and ``lesions/`` (masks
+of patients in MNI space). Each map and each scan becomes one ``.safetensors`` file with ``labels``, for a real scan
+``target``, and with masks ``lesions``: RAS, 1 mm, cropped around the brain. Training reads these alone, so that it runs
+where there is no image library.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +24,17 @@ from ..labels import ANCHORS, CLUSTER, CLUSTERS, LABELS, STEP, brain_mask
 from ..place import place
 from ..space import canonical_grid, resample
 from ..volume import Volume
+from .carry import carrier
 
 
 @dataclass(frozen=True)
 class Head:
-    """One person: a label map, and the real T1 where there is one."""
+    """One person: a label map, the real T1 where there is one, and lesions of others where they were carried over."""
 
     name: str
     labels: Volume
     target: Volume | None
+    lesions: Volume | None = None  # uint8: bit k of a voxel is the mask of patient k
 
 
 def prepare(data: str | Path, corpus: str | Path, *, report: Callable[[str], None] = lambda _: None) -> Path:
@@ -38,7 +42,7 @@ def prepare(data: str | Path, corpus: str | Path, *, report: Callable[[str], Non
 
     Parameters
     ----------
-    data : folder with ``labels/`` and ``t1/``
+    data : folder with ``labels/``, ``t1/`` and ``lesions/``
     corpus : folder to write
     report : called with one line for each head
 
@@ -58,11 +62,14 @@ def prepare(data: str | Path, corpus: str | Path, *, report: Callable[[str], Non
     names = [_name(path) for path in maps + scans]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"{data.name} holds {twice[:3]} twice; give each person a name of its own.")
-    for path in maps + scans:
-        out = corpus / f"{_name(path)}.safetensors"
-        if not out.exists():
-            _write(_from_labels(path) if path in maps else _from_scan(path), out)
-            report(f"prepared {out.name}")
+    missing = [path for path in maps + scans if not _prepared(corpus, path).exists()]
+    carry = carrier(data / "lesions", report=report) if missing else None
+    for path in missing:
+        head = _from_labels(path) if path in maps else _from_scan(path)
+        if carry:
+            head = replace(head, lesions=carry(head.name, head.labels, head.target))
+        _write(head, _prepared(corpus, path))
+        report(f"prepared {_prepared(corpus, path).name}")
     return corpus
 
 
@@ -80,6 +87,27 @@ def load(corpus: str | Path) -> list[Head]:
     return [_read(path) for path in paths]
 
 
+def available(data: str | Path) -> dict[str, Callable[[], Head]]:
+    """The heads of a folder, prepared or not, and how to read each; nothing is read yet.
+
+    Parameters
+    ----------
+    data : folder of prepared heads, or one with ``labels/`` and ``t1/``
+
+    Raises
+    ------
+    NothingFound
+        If it holds neither.
+    """
+    data = Path(data)
+    prepared = {path.stem: partial(_read, path) for path in sorted(data.glob("*.safetensors"))}
+    maps = {_name(path): partial(_from_labels, path) for path in sorted((data / "labels").glob("*.nii*"))}
+    scans = {_name(path): partial(_from_scan, path) for path in sorted((data / "t1").glob("*.nii*"))}
+    if not prepared and not maps and not scans:
+        raise NothingFound(f"{data} holds no prepared heads, no labels/*.nii.gz and no t1/*.nii.gz; give their folder.")
+    return prepared or maps | scans
+
+
 def _from_labels(path: Path) -> Head:
     grid = _straight(path, "nearest")
     labels = grid.with_data(grid.data.round().to(torch.int16))
@@ -92,13 +120,25 @@ def _from_labels(path: Path) -> Head:
 
 def _from_scan(path: Path) -> Head:
     grid = _straight(path, "linear")
-    x = bias_corrected(grid.data[0].numpy())
+    return levelled(_name(path), grid.with_data(torch.from_numpy(bias_corrected(grid.data[0].numpy()))[None]))
+
+
+def levelled(name: str, grid: Volume) -> Head:
+    """A head without segmentation: its own brightness, cut into levels, is the label map.
+
+    Parameters
+    ----------
+    name : str
+    grid : Volume
+        T1, skull-stripped, without bias; 1 mm, axes along R, A, S.
+    """
+    x = grid.data[0].numpy()
     fluid, grey, white = tissue_levels(x[x > 0])
     level = np.interp(x, [0, fluid, grey, white, 1.45 * white], list(ANCHORS.values()))
     clusters = np.clip(np.round(level / STEP), 0, CLUSTERS - 1).astype(np.int16)
     labels = np.where(clusters > 0, clusters + CLUSTER, 0).astype(np.int16)
     target = grid.with_data(torch.from_numpy((x / white).astype(np.float16))[None])
-    return _cropped(Head(_name(path), target.with_data(torch.from_numpy(labels)[None]), target))
+    return _cropped(Head(name, target.with_data(torch.from_numpy(labels)[None]), target))
 
 
 def _straight(path: Path, mode: str) -> Volume:
@@ -115,6 +155,10 @@ def _straight(path: Path, mode: str) -> Volume:
 
 def _name(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def _prepared(corpus: Path, path: Path) -> Path:
+    return corpus / f"{_name(path)}.safetensors"
 
 
 def bias_corrected(x: np.ndarray) -> np.ndarray:
@@ -172,7 +216,8 @@ def _cropped(head: Head, margin: int = 24) -> Head:
 
 
 def _write(head: Head, path: Path) -> None:
-    tensors = {"labels": head.labels.data} | ({"target": head.target.data} if head.target else {})
+    volumes = {"labels": head.labels, "target": head.target, "lesions": head.lesions}
+    tensors = {key: volume.data.contiguous() for key, volume in volumes.items() if volume}
     place(path, save(tensors, metadata={"affine": json.dumps(head.labels.affine.tolist())}))
 
 
@@ -180,4 +225,4 @@ def _read(path: Path) -> Head:
     with safe_open(path, "pt") as file:
         affine = np.array(json.loads(file.metadata()["affine"]))
         volumes = {key: Volume(file.get_tensor(key), affine) for key in file.keys()}  # noqa: SIM118
-    return Head(path.stem, volumes["labels"], volumes.get("target"))
+    return Head(path.stem, volumes["labels"], volumes.get("target"), volumes.get("lesions"))

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
-import re
-import signal
 import time
-from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
-from .. import config
-from ..config import Recipe, Stage, Training
-from ..errors import IsomorphError, SetupError
+from ..config import Recipe, Training
+from ..errors import IsomorphError, UsageError
 from ..interrupt import Interrupted, listening
-from ..losses import LOSSES
 from ..nets import build
 from ..weights import load_model, read_card, save_model
+from .card import card
+from .check import check
 from .checkpoint import load_checkpoint, open_folder, save_checkpoint
 from .corpus import Head
+from .journal import Journal
+from .machine import accelerator, deaf, spare
+from .objective import Objective
+from .pictures import draw
 from .source import Batch, Samples, split
-
-LOG_EVERY = 50  # steps
+from .validate import run_part, validate
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -40,7 +40,7 @@ def train(
     *,
     resume: bool = False,
     start: str | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     report: Report = print,
 ) -> Path:
     """Train a network; interrupt it whenever, and resume.
@@ -51,13 +51,14 @@ def train(
     heads : list of Head
         As `corpus.load` gives them; those that the recipe holds out are used for validation alone.
     out : folder of the run
-        Receives ``log.jsonl``, ``checkpoint-*`` and, at the end and at each validation, ``model.safetensors``.
+        Receives ``log.jsonl``, ``checkpoint-*`` and, at the end and at each validation, ``model.safetensors`` and a
+        picture in ``validation/``.
     resume : bool
         Go on from the newest checkpoint in `out`.
     start : str, optional
         Name or file of a model whose weights to begin with; the recipe must ask for the same network.
-    workers : int
-        Processes that make samples.
+    workers : int, optional
+        Processes that make samples; as many as the machine has cores to spare if not given.
     report : called with each log entry
 
     Returns
@@ -68,33 +69,33 @@ def train(
     Raises
     ------
     UsageError
-        If `out` holds another run, or the recipe holds out a head that is not there.
+        If `out` holds another run, the recipe does not fit together, or holds out a head that is not there.
+    SetupError
+        If the folder cannot be written, or the disk is full.
     IsomorphError
         If the loss is no longer finite.
     """
     trained, held_out = split(recipe, heads)
-    run = Run(recipe, Path(out), resume=resume, start=start)
-    samples = Samples(recipe, trained, run.step)
+    run = Run(recipe, Path(out), trained, held_out, resume=resume, start=start, report=report)
+    workers = spare(run.accelerator) if workers is None else workers
+    samples = Samples(recipe, trained, run.step, run.accelerator.process_index, run.accelerator.num_processes)
     loader = DataLoader(
-        samples, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None, worker_init_fn=_deaf
+        samples, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None, worker_init_fn=deaf
     )
     with listening() as signals:
         try:
             for batch in loader:
                 with signals.held():  # a signal waits until the step is done
+                    run.whole = False
                     run.advance(batch)
-                    if run.due(LOG_EVERY):
-                        report(run.log(run.progress()))
-                    if run.due(recipe.training.save_every):
-                        run.save()
-                    if run.due(recipe.training.validate_every):
-                        report(run.log(run.publish(trained, held_out)))
+                    run.record()
+                    run.whole = True
         except Interrupted:
             if run.whole:
                 run.save()
             raise
-    if not run.published():  # killed between the last checkpoint and the model
-        report(run.log(run.publish(trained, held_out)))
+    if run.main and not run.published():  # the model file went astray
+        run.publish()
     return run.model
 
 
@@ -103,53 +104,97 @@ class Run:
 
     Parameters
     ----------
-    recipe, out, resume, start
+    recipe, out, resume, start, report
         As for `train`.
+    trained, held_out : heads
     """
 
-    def __init__(self, recipe: Recipe, out: Path, *, resume: bool, start: str | None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        trained: list[Head],
+        held_out: list[Head],
+        *,
+        resume: bool,
+        start: str | None,
+        report: Report,
+    ) -> None:
         settings = recipe.training
         self.recipe, self.out, self.model = recipe, out, out / "model.safetensors"
-        self.accelerator = _accelerator(settings.precision)
+        self.trained, self.held_out, self.report = trained, held_out, report
+        check(recipe)
+        self.accelerator = accelerator(settings)
+        self.main = self.accelerator.is_main_process
+        check(recipe, self.accelerator.num_processes)
+        self.objective = Objective(recipe, self.accelerator.device, self.accelerator.autocast)
         torch.manual_seed(settings.seed)
-        network = build(recipe.network.kind, recipe.network.arguments)
+        network = build(recipe.network.kind, recipe.network.arguments, recipe.network.residual)
         if start:
-            network.load_state_dict(load_model(start).network.state_dict())
+            _begin_with(network, start)
         average = copy.deepcopy(network).requires_grad_(False)
         optimiser = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay)
-        open_folder(out, recipe, resume=resume)
-        self.step, self.seconds = load_checkpoint(out, network, average, optimiser) if resume else (0, 0.0)
+        open_folder(out, recipe, resume=resume, write=self.main)
+        state = (load_checkpoint(out, network, average, optimiser) if resume else None) or {"step": 0}
+        self.step, self.seconds = state["step"], state.get("seconds", 0.0)
+        self.losses, self.whole = list(state.get("losses", [])), True
         network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.network, self.optimiser = self.accelerator.prepare(network, optimiser)
         self.average = average.to(self.accelerator.device)
-        self.clock, self.losses, self.whole = time.monotonic(), [], True
+        if self.accelerator.scaler is not None and "scaler" in state:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.journal = Journal(out, self.step) if self.main else None
+        self.clock, self.ended, self.waited, self.steps = time.monotonic(), time.monotonic(), 0.0, 0
 
     def advance(self, batch: Batch) -> None:
         """One step."""
-        self.whole = False
+        self.waited += time.monotonic() - self.ended
         settings, device = self.recipe.training, self.accelerator.device
         stage, _ = settings.at(self.step)
-        image, target, weight = (x.to(device) for x in batch)
+        # What is random about a step, such as a dropout, depends on its number alone: nothing to save, nothing to lose.
+        torch.manual_seed((settings.seed << 42) + (self.step << 12) + self.accelerator.process_index & (1 << 63) - 1)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, settings)
-        with self.accelerator.autocast():
-            image = image.contiguous(memory_format=torch.channels_last_3d)
-            prediction = run_part(self.network, image, stage)
-        loss = total_loss(stage.loss, prediction.float(), target, weight)
-        if not loss.isfinite():
+        total, count = torch.zeros((), device=device), len(batch.image)
+        micro = settings.micro or count
+        for first in range(0, count, micro):
+            part = Batch(*(x[first : first + micro].to(device, non_blocking=True) for x in batch))
+            last = first + micro >= count
+            with nullcontext() if last else self.accelerator.no_sync(self.network):  # gradients travel once
+                with self.accelerator.autocast():
+                    image = part.image.contiguous(memory_format=torch.channels_last_3d)
+                    prediction = run_part(self.network, image, stage)
+                loss = self.objective(stage, prediction, part) * (len(image) / count)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        loss = self.accelerator.reduce(total, "mean").item()  # of the whole batch: all processes end together
+        if not math.isfinite(loss):
             raise IsomorphError(
-                f"the loss is {loss.item()} at step {self.step}; lower the learning_rate of this stage and begin again "
+                f"the loss is {loss} at step {self.step}; lower the learning_rate of this stage and begin again "
                 "in another folder."
             )
-        self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.network.parameters(), settings.clip)
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.step += 1
+        self.steps += 1
         # A short memory at first: the average of a young network should not remember its birth.
         update(self.average, self.bare, min(settings.average, self.step / (self.step + 10)))
-        self.losses.append(loss.item())
-        self.whole = True
+        self.losses.append(loss)
+        self.ended = time.monotonic()
+
+    def record(self) -> None:
+        """Log, score, save, where it is time to; a checkpoint last, so that it never knows of what was not written."""
+        settings = self.recipe.training
+        if not self.main:
+            return
+        if self.due(settings.log_every):
+            self.log(self.progress())
+        if self.due(settings.validate_every):
+            self.publish()
+        if self.due(settings.save_every):
+            self.save()
+        self.ended = time.monotonic()
 
     @property
     def bare(self) -> nn.Module:
@@ -161,37 +206,41 @@ class Run:
         return self.step % every == 0 or self.step == self.recipe.training.steps
 
     def progress(self) -> dict[str, Any]:
-        """Mean loss and speed since the last call."""
-        elapsed, self.clock = time.monotonic() - self.clock, time.monotonic()
+        """Mean loss since the last entry, speed, and the share of the time that steps waited for samples."""
+        elapsed, self.clock = max(time.monotonic() - self.clock, 1e-9), time.monotonic()
         losses, self.losses = self.losses, []
-        self.seconds += elapsed
-        speed = {"loss": sum(losses) / max(len(losses), 1), "steps_per_second": len(losses) / elapsed}
-        return {"step": self.step, "steps": self.recipe.training.steps, **speed}
+        speed = {"steps_per_second": self.steps / elapsed, "waiting": min(self.waited / elapsed, 1.0)}
+        self.seconds, self.waited, self.steps = self.seconds + elapsed, 0.0, 0
+        mean = {"loss": math.fsum(losses) / max(len(losses), 1)}
+        return {"step": self.step, "steps": self.recipe.training.steps, **mean, **speed}
 
     def save(self) -> None:
         """Write a checkpoint."""
-        save_checkpoint(self.out, self.step, self.seconds, self.bare, self.average, self.optimiser.optimizer)
+        if not self.main:
+            return
+        state: dict[str, Any] = {"step": self.step, "seconds": self.seconds, "losses": self.losses}
+        if self.accelerator.scaler is not None:
+            state["scaler"] = self.accelerator.scaler.state_dict()
+        save_checkpoint(self.out, state, self.bare, self.average, self.optimiser.optimizer)
 
-    def publish(self, trained: list[Head], held_out: list[Head]) -> dict[str, Any]:
-        """Score the average on heads held out and write it as a model file."""
-        scores = validate(self.average, self.recipe, held_out, self.accelerator) if held_out else {}
-        save_model(self.model, self.average, card(self.recipe, trained, self.step, self.seconds, scores))
-        return {"step": self.step, **scores}
+    def publish(self) -> None:
+        """Score the average on heads held out, show what it makes of them, and write it as a model file."""
+        scores: dict[str, float] = {}
+        if self.held_out:
+            scores, rows = validate(self.average, self.recipe, self.held_out, self.accelerator)
+            draw(self.out / "validation" / f"{self.step:07d}.png", rows)
+        table = card(self.recipe, self.trained, self.step, self.seconds, scores, self.objective.sha256)
+        save_model(self.model, self.average, table)
+        self.log({"step": self.step, **scores})
 
     def published(self) -> bool:
         """Whether the model file is that of the last step."""
         return self.model.exists() and read_card(self.model).get("steps") == self.step
 
-    def log(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """Append to ``log.jsonl``."""
-        with (self.out / "log.jsonl").open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-        return entry
-
-
-def run_part(network: nn.Module, image: Tensor, stage: Stage) -> Tensor:
-    """The network, or the part of it that a stage trains; only some networks have parts."""
-    return network(image, stage.part) if stage.part else network(image)
+    def log(self, entry: dict[str, Any]) -> None:
+        """Write an entry down, and tell it."""
+        if self.journal:
+            self.report(self.journal.write(entry))
 
 
 def learning_rate(step: int, settings: Training) -> float:
@@ -199,11 +248,6 @@ def learning_rate(step: int, settings: Training) -> float:
     stage, done = settings.at(step)
     cosine = settings.final + (1 - settings.final) * (1 + math.cos(math.pi * done)) / 2
     return stage.learning_rate * min(1.0, (done * stage.steps + 1) / max(settings.warmup, 1)) * cosine
-
-
-def total_loss(shares: dict[str, float], prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Weighted sum of the losses of a stage."""
-    return torch.stack([share * LOSSES[name](prediction, target, weight) for name, share in shares.items()]).sum()
 
 
 @torch.no_grad()
@@ -215,55 +259,8 @@ def update(average: nn.Module, network: nn.Module, decay: float) -> None:
         a.copy_(b)
 
 
-@torch.inference_mode()
-def validate(
-    network: nn.Module, recipe: Recipe, heads: list[Head], accelerator: Any, count: int = 12
-) -> dict[str, float]:
-    """Mean absolute error and PSNR (white matter = 1, inside the brain) on samples that never change.
-
-    The last stage of the recipe decides what they look like, so that scores of different stages can be compared.
-    """
-    network.eval()
-    samples, (stage, _) = Samples(recipe, heads), recipe.training.at(recipe.training.steps)
-    errors, psnrs = [], []
-    for number in range(count):
-        image, target, weight = samples.make(recipe.training.steps, -1 - number)
-        with accelerator.autocast():
-            image = image[None].to(accelerator.device)
-            prediction = run_part(network, image, stage).float().cpu()
-        error = (prediction[0] - target)[weight == 1]
-        errors.append(error.abs().mean().item())
-        psnrs.append(-10 * math.log10(max(error.square().mean().item(), 1e-12)))
-    network.train()
-    return {"validation_mae": sum(errors) / count, "validation_psnr": sum(psnrs) / count}
-
-
-def card(recipe: Recipe, heads: list[Head], step: int, seconds: float, scores: dict[str, float]) -> dict[str, Any]:
-    """What the model file says of itself."""
-    kinds = Counter(re.split(r"[-_]?\d", head.name)[0] for head in heads)
-    return {
-        "name": recipe.name,
-        "network": recipe.network.kind,
-        "arguments": recipe.network.arguments,
-        "white_matter": 1.0,
-        "recipe": config.to_dict(recipe),
-        "steps": step,
-        "hours": round(seconds / 3600, 2),
-        "scores": scores,
-        "data": ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())),
-        "licence": recipe.licence,
-    }
-
-
-def _accelerator(precision: str) -> Any:
+def _begin_with(network: nn.Module, start: str) -> None:
     try:
-        from accelerate import Accelerator
-    except ImportError:
-        raise SetupError("E905 training needs accelerate; type: pip install 'isomorph[train]'") from None
-    return Accelerator(mixed_precision="no" if precision == "fp32" else precision)
-
-
-def _deaf(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; only the one that trains should answer."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        network.load_state_dict(load_model(start).network.state_dict())
+    except RuntimeError:
+        raise UsageError(f"{Path(start).name} holds another network than the recipe asks for; see its card.") from None

@@ -22,7 +22,7 @@ def run(
     resume: bool = False,
     start: str | None = None,
     threads: int | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     report: Callable[[dict[str, Any]], None] = print,
 ) -> Path:
     """Prepare the data where that is still to be done, and train.
@@ -36,7 +36,7 @@ def run(
     resume : go on from the newest checkpoint in `out`
     start : name or file of a model whose weights to begin with
     threads : of the processor; all by default
-    workers : processes that make samples
+    workers : processes that make samples; as many as the machine has cores to spare if not given
     report : called with each log entry
 
     Returns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from random import Random
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,10 +13,18 @@ from torch.utils.data import IterableDataset, get_worker_info
 from ..config import Recipe, stage_generator
 from ..errors import UsageError
 from ..labels import brain_mask
+from ..structures import anatomical
+from .check import MOST
 from .corpus import Head
 
-Batch = tuple[Tensor, Tensor, Tensor]  # image, target, weight
-MOST = 1024  # samples in a batch: sample numbers of different steps never meet
+
+class Batch(NamedTuple):
+    """What a step learns from; (N, C, I, J, K) each, or a single sample without N."""
+
+    image: Tensor  # scans, then their reliability maps if any
+    target: Tensor  # white matter at 1
+    weight: Tensor  # 1 in the brain
+    labels: Tensor  # numbers of `isomorph.labels`
 
 
 class Samples(IterableDataset):
@@ -26,11 +35,14 @@ class Samples(IterableDataset):
     recipe : Recipe
     heads : heads to train on
     start : step to begin at, after an interruption
+    rank, processes : which part of each batch to make, and of how many; the numbers of samples do not depend on it
     """
 
-    def __init__(self, recipe: Recipe, heads: list[Head], start: int = 0) -> None:
+    def __init__(self, recipe: Recipe, heads: list[Head], start: int = 0, rank: int = 0, processes: int = 1) -> None:
         self.recipe, self.heads, self.start = recipe, heads, start
-        self.shares = [_share(head.name, recipe.weights) for head in heads]
+        self.rank, self.processes = rank, processes
+        self.shares = [share(head.name, recipe.weights) for head in heads]
+        self.generators = [(stage, stage_generator(recipe, stage)) for stage in recipe.training.stages]
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
@@ -38,22 +50,25 @@ class Samples(IterableDataset):
         if worker:
             torch.set_num_threads(1)  # the network wants the other cores
         for step in range(self.start + first, self.recipe.training.steps, stride):  # the loader asks workers in turn
-            pairs = [self.make(step, step * MOST + k) for k in range(self.recipe.training.at(step)[0].batch)]
-            image, target, weight = (torch.stack(tensors) for tensors in zip(*pairs, strict=True))
-            yield image, target, weight
+            batch = self.recipe.training.at(step)[0].batch // self.processes
+            samples = [self.make(step, step * MOST + self.rank * batch + k) for k in range(batch)]
+            yield Batch(*(torch.stack(tensors) for tensors in zip(*samples, strict=True)))
 
     def make(self, step: int, number: int) -> Batch:
-        """Image, target and weight, (C, I, J, K) each, of sample `number`, as the stage of `step` wants it."""
+        """Sample `number`, as the stage of `step` wants it."""
         rng = Random(f"{self.recipe.training.seed}/{number}")
         head = rng.choices(self.heads, self.shares)[0]
-        generator = stage_generator(self.recipe, self.recipe.training.at(step)[0])
-        image, target, labels, _ = generator(head.labels, head.target, rng.getrandbits(31))
+        wanted, _ = self.recipe.training.at(step)
+        generator = next(generator for stage, generator in self.generators if stage is wanted)
+        image, target, labels, _ = generator(head.labels, head.target, rng.getrandbits(31), head.lesions)
         weight = torch.where(brain_mask(labels.data), 1.0, self.recipe.training.outside)
-        return image.data, target.data, weight
+        return Batch(image.data, target.data, weight, labels.data.to(torch.int16))
 
 
 def split(recipe: Recipe, heads: list[Head]) -> tuple[list[Head], list[Head]]:
     """Heads to train on, and heads held out, by person.
+
+    Heads that the recipe never draws are left out; so are, for a segmentation, those whose maps name no structures.
 
     Raises
     ------
@@ -65,11 +80,15 @@ def split(recipe: Recipe, heads: list[Head]) -> tuple[list[Head], list[Head]]:
         raise UsageError(
             f"held_out names {missing[:3]}, which the corpus does not hold; --set held_out=[] to hold none."
         )
-    trained = [h for h in heads if h.name not in held]
+    fit = [head for head in heads if share(head.name, recipe.weights) > 0]
+    if recipe.kind == "segmentation":
+        fit = [head for head in fit if anatomical(head.labels.data) > 0]
+    trained = [head for head in fit if head.name not in held]
     if not trained:
-        raise UsageError("all heads are held out; none is left to train on.")
-    return trained, [h for h in heads if h.name in held]
+        raise UsageError(f"none of {len(heads)} heads is left to train on; see held_out and weights of the recipe.")
+    return trained, [head for head in fit if head.name in held]
 
 
-def _share(name: str, weights: dict[str, float]) -> float:
+def share(name: str, weights: dict[str, float]) -> float:
+    """How often a head is drawn: the first prefix that fits counts, and 1 where none does."""
     return next((w for prefix, w in weights.items() if name.startswith(prefix)), 1.0)

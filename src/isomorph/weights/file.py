@@ -33,8 +33,10 @@ class Model:
     network : nn.Module
         In evaluation mode, float32; ``network.multiple`` is what each axis of its input must be a multiple of.
     card : dict
-        The metadata of the file: ``name``, ``network``, ``arguments``, ``white_matter`` (level of white matter in
-        the raw output), ``data``, ``licence``, recipe, scores.
+        The metadata of the file: ``name``, ``network``, ``arguments``, ``residual`` (input channels that the outputs
+        are added to), ``kind`` (synthesis or segmentation), ``labels`` (of a segmentation, one for each output),
+        ``reliability`` (whether it reads, after the scan, which of its voxels were measured),
+        ``white_matter`` (level of white matter in the raw output), ``data``, ``licence``, recipe, scores.
     sha256 : str
         Of the whole file.
     """
@@ -92,7 +94,7 @@ def load_model(model: str | Path = "default") -> Model:
     card = _card(content, path)
     try:
         with torch.device("meta"):  # shapes only: nothing is allocated on the word of a file
-            network = build(card["network"], card["arguments"])
+            network = build(card["network"], card["arguments"], card.get("residual", ()))
     except (ValueError, TypeError) as error:
         raise SetupError(f"E903 {path.name}: {error}") from None
     try:
@@ -101,6 +103,23 @@ def load_model(model: str | Path = "default") -> Model:
         raise SetupError(f"E902 {path.name} is damaged ({error}); fetch it again.") from None
     _fill(network, state, path)
     return Model(network.eval(), card, hashlib.sha256(content).hexdigest())
+
+
+def synthesises(model: Model) -> Model:
+    """The same model, if it makes an image of one scan.
+
+    Raises
+    ------
+    SetupError
+        If it gives labels, or wants several scans at once.
+    """
+    name, arguments = model.card.get("name", "this model"), model.card.get("arguments", {})
+    if model.card.get("kind", "synthesis") != "synthesis":
+        raise SetupError(f"E906 {name} gives labels, not an image; choose a model that synthesises.")
+    scans = arguments.get("inputs", 1) // (2 if model.card.get("reliability") else 1)
+    if scans != 1:
+        raise SetupError(f"E906 {name} wants {scans} scans of one exam; choose a model for single scans.")
+    return model
 
 
 def shipped() -> list[Path]:

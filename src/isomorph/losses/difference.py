@@ -1,4 +1,4 @@
-"""Losses: functions (prediction, target, weight) -> scalar, zero at the truth, the mean over a batch."""
+"""Differences, voxel by voxel and between neighbours."""
 
 from __future__ import annotations
 
@@ -41,6 +41,3 @@ def gradient(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         n = error.shape[axis] - 1
         total = total + (error.diff(dim=axis).abs() * weight.narrow(axis, 0, n)).mean()
     return total
-
-
-LOSSES = {"l1": l1, "l2": l2, "gradient": gradient}

@@ -1,0 +1,79 @@
+"""How good is the network so far, on samples of the heads held out that never change."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config import Recipe, Stage
+from ..structures import STRUCTURES, one_hot
+from .corpus import Head
+from .source import Batch, Samples
+
+SHOWN = 3  # samples in the picture
+Row = list[Tensor]  # (I, J, K) images, white matter at 1
+
+
+def run_part(network: nn.Module, image: Tensor, stage: Stage) -> Tensor:
+    """The network, or the part of it that a stage trains; only some networks have parts."""
+    return network(image, stage.part) if stage.part else network(image)
+
+
+@torch.inference_mode()
+def validate(
+    network: nn.Module, recipe: Recipe, heads: list[Head], accelerator: Any
+) -> tuple[dict[str, float], list[Row]]:
+    """Scores, and pictures of a few samples: the inputs, what the network made of them, and the truth.
+
+    Mean absolute error and PSNR (white matter = 1, inside the brain), or, of a segmentation, the mean Dice overlap of
+    the structures. The last stage of the recipe decides what the samples look like, so that scores of different stages
+    can be compared.
+
+    Parameters
+    ----------
+    network : nn.Module
+        On the device of `accelerator`.
+    recipe : Recipe
+    heads : held out
+    accelerator : accelerate.Accelerator
+    """
+    network.eval()
+    samples, (stage, _) = Samples(recipe, heads), recipe.training.at(recipe.training.steps)
+    score = _labels if recipe.kind == "segmentation" else _image
+    found: list[dict[str, float]] = []
+    rows: list[Row] = []
+    for number in range(recipe.training.validate_samples):
+        sample = samples.make(recipe.training.steps, -1 - number)
+        with accelerator.autocast():
+            image = sample.image[None].to(accelerator.device)
+            prediction = run_part(network, image, stage).float().cpu()[0]
+        scores, shown = score(prediction, sample)
+        found.append(scores)
+        if number < SHOWN:
+            rows.append([*sample.image, *shown])
+    network.train()
+    return {f"validation_{name}": sum(s[name] for s in found) / len(found) for name in found[0]}, rows
+
+
+def _image(prediction: Tensor, sample: Batch) -> tuple[dict[str, float], Row]:
+    image = prediction[: len(sample.target)]
+    brain = sample.weight == 1
+    error = (image - sample.target)[(brain if brain.any() else brain | True).expand_as(image)]
+    psnr = -10 * math.log10(max(error.square().mean().item(), 1e-12))
+    uncertainty = prediction[len(sample.target) :].exp()
+    return {"mae": error.abs().mean().item(), "psnr": psnr}, [*image, *uncertainty, *sample.target]
+
+
+def _labels(prediction: Tensor, sample: Batch) -> tuple[dict[str, float], Row]:
+    target, known = one_hot(sample.labels[None], STRUCTURES)
+    guess, truth = prediction.argmax(0), target[0].argmax(0)
+    overlaps = []
+    for k in range(1, len(STRUCTURES)):
+        a, b = (guess == k) & (known[0, 0] > 0), (truth == k) & (known[0, 0] > 0)
+        if b.any():
+            overlaps.append(2 * (a & b).sum().item() / (a.sum() + b.sum()).item())
+    grey = 1 / (len(STRUCTURES) - 1)  # each structure its own grey
+    return {"dice": sum(overlaps) / max(len(overlaps), 1)}, [guess * grey, truth * grey]

@@ -1,0 +1,73 @@
+"""Lesions of patients in other heads: optional, said in one line, and in the right place."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from phantoms import save
+
+from isomorph.train import carry, corpus
+from isomorph.volume import Volume
+
+
+def test_without_masks_nothing_is_carried_and_one_line_says_so(tmp_path):
+    said = []
+    assert carry.carrier(tmp_path / "lesions", report=said.append) is None
+    assert len(said) == 1
+    assert "lesions/*.nii.gz" in said[0]
+
+
+@pytest.mark.parametrize("library", ["ants", "nilearn.datasets"])
+def test_without_a_library_nothing_is_carried_and_one_line_says_so(library, tmp_path, monkeypatch):
+    if library != "ants":
+        pytest.importorskip("ants")
+    (tmp_path / "a.nii.gz").touch()
+    monkeypatch.setitem(sys.modules, library, None)
+    said = []
+    assert carry.carrier(tmp_path, report=said.append) is None
+    assert len(said) == 1
+    assert "pip install" in said[0]
+
+
+def test_masks_are_kept_with_their_head(tmp_path):
+    labels = Volume(torch.full((1, 6, 7, 8), 2, dtype=torch.int16), np.diag([1.0, 1, 1, 1]))
+    masks = labels.with_data(torch.arange(6 * 7 * 8).view(1, 6, 7, 8).to(torch.uint8))
+    head = corpus.Head("a", labels, None, masks)
+    corpus._write(head, tmp_path / "a.safetensors")
+    (read,) = corpus.load(tmp_path)
+    assert torch.equal(read.lesions.data, masks.data)
+    corpus._write(replace(head, lesions=None), tmp_path / "a.safetensors")
+    assert corpus.load(tmp_path)[0].lesions is None
+
+
+def test_preparing_without_masks_still_prepares(tmp_path):
+    labels = torch.zeros(1, 30, 30, 30)
+    labels[:, 8:22, 8:22, 8:22] = 3
+    labels[:, 10:20, 10:20, 10:20] = 2
+    (tmp_path / "data" / "labels").mkdir(parents=True)
+    save(Volume(labels, np.eye(4)), tmp_path / "data" / "labels" / "a.nii.gz")
+    said = []
+    corpus.prepare(tmp_path / "data", tmp_path / "corpus", report=said.append)
+    assert [line.split()[0] for line in said] == ["no", "prepared"]
+    assert corpus.load(tmp_path / "corpus")[0].lesions is None
+
+
+def test_masks_follow_the_brain_to_which_the_template_is_registered():
+    """The same ball with a dent, elsewhere: the mask of the dent lands in the dent."""
+    ants = pytest.importorskip("ants")
+    grid = torch.stack(torch.meshgrid(*[torch.arange(48.0) - 23.5] * 3, indexing="ij")) * 3
+    radius = (grid / torch.tensor([50.0, 62.0, 45.0]).view(3, 1, 1, 1)).norm(dim=0)
+    dent = (grid - torch.tensor([20.0, 30.0, 15.0]).view(3, 1, 1, 1)).norm(dim=0) < 14
+    brain = (radius < 1).float() + (radius < 0.7).float() - 0.7 * dent
+    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+    affine[:3, 3] = -70.5
+    template = Volume(brain[None], affine)
+    masks = template.with_data((dent.to(torch.uint8) << 3)[None])
+    elsewhere = affine.copy()
+    elsewhere[:3, 3] += [9.0, -6.0, 12.0]
+    there = carry._warped(ants, template, masks, Volume(brain[None], elsewhere)).data[0]
+    assert set(there.unique().tolist()) == {0, 8}
+    both = ((there > 0) & dent).sum() * 2 / ((there > 0).sum() + dent.sum())
+    assert both > 0.85

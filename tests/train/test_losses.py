@@ -1,0 +1,110 @@
+"""The contract of every loss, and what each of them is for."""
+
+import pytest
+import torch
+from skimage.metrics import structural_similarity
+
+from isomorph.losses import LOSSES, OVERLAP
+from isomorph.losses.laplace import SHARPEST
+
+SIDE = 12  # voxels: the window of ssim is 11 wide
+
+
+def truth(name, target):
+    """What a network that knows the answer would give."""
+    if name in OVERLAP:
+        return 100 * target
+    return torch.cat([target, torch.zeros_like(target)], 1) if name == "laplace" else target
+
+
+def example(name, seed=0):
+    """Prediction, target, weight of two samples."""
+    rng = torch.Generator().manual_seed(seed)
+    target = torch.rand(2, 3 if name in OVERLAP else 1, SIDE, SIDE, SIDE, generator=rng)
+    if name in OVERLAP:
+        target = (target == target.amax(1, keepdim=True)).float()
+    right = truth(name, target)
+    return torch.rand(right.shape, generator=rng), target, torch.rand(2, 1, SIDE, SIDE, SIDE, generator=rng)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_zero_at_the_truth(name):
+    _, target, weight = example(name)
+    assert LOSSES[name](truth(name, target), target, weight).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_mean_over_the_batch(name):
+    loss, (x, y, w) = LOSSES[name], example(name)
+    alone = [loss(x[k : k + 1], y[k : k + 1], w[k : k + 1]).item() for k in range(2)]
+    assert loss(x, y, w).item() == pytest.approx(sum(alone) / 2, rel=1e-5)
+    assert loss(x, y, 0 * w) == 0
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("at", ["anywhere", "the truth", "a constant"])
+def test_the_gradient_is_finite_and_the_target_is_left_alone(name, at):
+    x, y, w = example(name)
+    x = {"anywhere": x, "the truth": truth(name, y).clone(), "a constant": torch.zeros_like(x)}[at].requires_grad_()
+    before = y.clone()
+    LOSSES[name](x, y, w).backward()
+    assert x.grad.isfinite().all()
+    assert torch.equal(y, before)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_step_downhill_helps(name):
+    x, y, w = example(name)
+    x.requires_grad_()
+    before = LOSSES[name](x, y, w)
+    before.backward()
+    step = 0.01 * x.grad / x.grad.norm()
+    assert LOSSES[name](x - step, y, w) < before
+
+
+def test_ssim_is_that_of_scikit_image():
+    x, y, _ = example("ssim")
+    _, full = structural_similarity(
+        x[0, 0].numpy(), y[0, 0].numpy(), data_range=1.0, gaussian_weights=True, sigma=1.5,
+        use_sample_covariance=False, full=True,
+    )  # fmt: skip
+    inner = full[5:-5, 5:-5, 5:-5]
+    assert LOSSES["ssim"](x[:1], y[:1], torch.ones(1, 1, SIDE, SIDE, SIDE)).item() == pytest.approx(
+        1 - inner.mean(), abs=1e-5
+    )
+
+
+def test_the_scale_of_laplace_ends_at_the_mean_error():
+    torch.manual_seed(0)
+    error = torch.randn(1, 1, 20, 20, 20).abs() * 0.3
+    target, weight = torch.zeros_like(error), torch.ones_like(error)
+    scales = torch.linspace(-4, 2, 61)
+    losses = [LOSSES["laplace"](torch.cat([error, torch.full_like(error, s)], 1), target, weight) for s in scales]
+    best = scales[int(torch.stack(losses).argmin())].exp().item()
+    assert best == pytest.approx(error.mean().item(), rel=0.06)
+
+
+def test_a_confident_laplace_has_bounds():
+    target = torch.zeros(1, 1, 2, 2, 2)
+    sure = torch.cat([target, torch.full_like(target, -1e4)], 1)
+    assert LOSSES["laplace"](sure, target, torch.ones_like(target)) == SHARPEST
+
+
+def test_dice_counts_what_overlaps():
+    """Half of a class found, nothing wrong: 2 * 1 / (2 + 1)."""
+    target = torch.zeros(1, 2, 4, 1, 1)
+    target[:, 1, :2], target[:, 0, 2:] = 1, 1
+    guess = torch.zeros_like(target)
+    guess[:, 1, :1], guess[:, 0, 1:] = 1, 1
+    loss = LOSSES["dice"](100 * guess, target, torch.ones(1, 1, 4, 1, 1)).item()
+    assert loss == pytest.approx(1 - (2 / 3 + 2 * 2 / (2 + 3)) / 2, abs=1e-5)
+
+
+def test_what_is_not_known_is_not_judged():
+    guess, target, weight = example("dice")
+    weight = torch.ones_like(weight)
+    weight[:, :, :6] = 0
+    other = guess.clone()
+    other[:, :, :6] = torch.rand_like(other[:, :, :6]) * 10
+    for name in OVERLAP:
+        assert LOSSES[name](guess, target, weight) == LOSSES[name](other, target, weight)

@@ -1,0 +1,230 @@
+"""What a network may be trained to do: add to its input, say how sure it is, name structures, look through another."""
+
+import dataclasses
+
+import pytest
+import torch
+from small import head, heads, segmenter, small
+
+from isomorph import config, load_model, synthesise
+from isomorph.errors import SetupError, UsageError
+from isomorph.labels import CLUSTER
+from isomorph.nets import Residual, build
+from isomorph.predict import Options
+from isomorph.predict.scans import predict_scans
+from isomorph.structures import NOWHERE, STRUCTURES, class_table, one_hot
+from isomorph.train.check import check
+from isomorph.train.journal import entries
+from isomorph.train.loop import train
+from isomorph.train.objective import Objective
+from isomorph.train.source import Samples, split
+
+COMPACT = 'network.kind="compact"'
+
+
+def silent(entry):
+    pass
+
+
+def run(plan, folder, **options):
+    return train(plan, heads(), folder, workers=0, report=silent, **options)
+
+
+def test_a_residual_network_adds_to_the_channels_it_is_told():
+    network = build("compact", {"inputs": 3, "outputs": 2, "features": [4]}, residual=(2,))
+    assert isinstance(network, Residual)
+    x = torch.rand(1, 3, 4, 4, 4)
+    alone = network.network(x)
+    assert torch.equal(network(x), torch.cat([x[:, 2:] + alone[:, :1], alone[:, 1:]], 1))
+
+
+@pytest.mark.parametrize("residual", [(1,), (-1,), (0, 0), ("a",), (0.5,)])
+def test_a_residual_that_is_not_there_is_refused(residual):
+    with pytest.raises(ValueError, match="give one of 1 inputs for each of 1 outputs"):
+        build("compact", {"features": [4]}, residual)
+
+
+def test_a_model_for_several_scans_is_refused_for_one(tmp_path, phantom):
+    channels = "generator.channels=[{}, {}]"
+    model = run(small("default", "network={kind='compact', arguments={inputs=2}}", channels), tmp_path)
+    with pytest.raises(SetupError, match=r"^E906 default wants 2 scans of one exam"):
+        synthesise(phantom, load_model(model))
+
+
+@pytest.mark.parametrize("network", ["compact", "cascade", "unet"])
+def test_prediction_runs_a_residual_as_training_did(network, tmp_path, phantom):
+    """A learning rate of zero and a network that says nothing: the prediction is the scan."""
+    plan = small("default", f"network={{kind={network!r}, residual=[0]}}")
+    model = load_model(run(plan, tmp_path))
+    assert model.card["residual"] == [0]
+    with torch.no_grad():
+        for parameter in model.network.network.parameters():
+            parameter.zero_()
+    x = torch.rand(1, 1, 16, 16, 16)
+    assert torch.equal(model.network(x), x)
+    if network == "compact":  # the path is the same for all
+        out = synthesise(phantom, model, device="cpu", precision="fp32", flip=False)
+        assert out.volume.data.max() > 100
+
+
+def test_prediction_gives_the_reliability_that_training_gave(tmp_path, phantom):
+    """Slices of 5 mm on a 1 mm grid: one plane in five was measured."""
+    changes = ("network={kind='compact', arguments={inputs=2}, residual=[0]}", "generator.reliability=true")
+    model = load_model(run(small("default", *changes), tmp_path))
+    assert model.card["reliability"] is True
+    seen = []
+    model.network.register_forward_pre_hook(lambda network, given: seen.append(given[0]))
+    synthesise(phantom, model, device="cpu", precision="fp32", flip=False)
+    image, measured = seen[0][0]
+    measured = measured.round(decimals=3)
+    assert measured.unique().tolist() == [0, 1]
+    assert measured.any(0).any(0).sum() == phantom.shape[2]
+    assert image.max() > 0.5
+
+
+def test_laplace_gives_an_image_and_how_sure_it_is(tmp_path, phantom):
+    stages = "training.stages=[{steps=3, loss={laplace=1.0, gradient=0.1}}]"
+    plan = small("default", "network={kind='compact', arguments={outputs=2}}", stages)
+    model = load_model(run(plan, tmp_path))
+    assert model.network(torch.rand(1, 1, 16, 16, 16)).shape[1] == 2
+    assert synthesise(phantom, model, device="cpu", precision="fp32", flip=False).volume.data.shape[0] == 1
+
+
+def test_a_segmentation_learns_structures(tmp_path):
+    easy = ("deform.size=[16, 16, 16]", "contrast.random=0.0", "contrast.tables=['T1']", "contrast.weights=[1.0]")
+    plan = small("segmenter", warmup=5, average=0.9, log_every=20)
+    stage = dataclasses.replace(plan.training.stages[0], steps=60, learning_rate=1e-2, set=easy)
+    plan = dataclasses.replace(plan, training=dataclasses.replace(plan.training, stages=(stage,)))
+    model = load_model(run(plan, tmp_path))
+    assert model.card["kind"] == "segmentation"
+    assert model.card["labels"] == list(STRUCTURES)
+    losses = [entry["loss"] for entry in entries(tmp_path / "log.jsonl") if "loss" in entry]
+    assert losses[-1] < 0.9 * losses[0]
+    assert 0 <= model.card["scores"]["validation_dice"] <= 1
+
+
+def test_a_segmentation_is_trained_on_structures_alone():
+    trained, held = split(small("segmenter"), heads())
+    assert [h.name for h in trained] == ["a", "b"]
+    assert [h.name for h in held] == ["held"]
+    with pytest.raises(UsageError, match="none of 2 heads is left"):
+        split(small("segmenter"), [head("real", real=True), head("held")])
+
+
+def test_a_head_that_is_never_drawn_is_not_trained_on():
+    plan = dataclasses.replace(small("default"), weights={"a": 0.0})
+    assert [h.name for h in split(plan, heads())[0]] == ["b", "real"]
+
+
+def test_sides_are_one_and_the_unknown_is_not_judged():
+    table = class_table(STRUCTURES)
+    assert table[17] == table[53] == STRUCTURES.index(17)
+    assert table[31] == table[4]
+    assert table[511] == table[24] == 0
+    assert table[85] == NOWHERE
+    labels = torch.tensor([[2, 53, 85], [0, CLUSTER + 12, 0]]).view(2, 1, 3, 1, 1)
+    target, known = one_hot(labels, STRUCTURES)
+    assert known.flatten().tolist() == [1, 1, 0, 0, 0, 0]
+    assert target[0].argmax(0).flatten().tolist()[:2] == [STRUCTURES.index(2), STRUCTURES.index(17)]
+
+
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory):
+    return segmenter(tmp_path_factory.mktemp("segmenter"))
+
+
+def through(eyes, *changes):
+    stages = "training.stages=[{steps=2, loss={l1=1.0, dice=0.25}}]"
+    return small("default", COMPACT, stages, f"training.segmenter={str(eyes)!r}", *changes)
+
+
+def test_dice_looks_through_a_segmenter_that_stays_as_it_is(eyes, tmp_path):
+    model = load_model(run(through(eyes), tmp_path))
+    assert model.card["segmenter"] == load_model(eyes).sha256
+    assert model.card["recipe"]["training"]["segmenter"] == eyes.name  # no path
+    assert not any("segmenter" in key for key in model.network.state_dict())
+
+
+def test_the_loss_of_2023_is_l1_and_a_quarter_of_what_dice_lacks(eyes):
+    plan = through(eyes)
+    device, stage = torch.device("cpu"), plan.training.stages[0]
+    objective = Objective(plan, device, torch.no_grad)
+    batch = next(iter(Samples(plan, [head("a")])))
+    seen = torch.rand_like(batch.target)
+    both = objective(stage, seen, batch)
+    l1 = objective(dataclasses.replace(stage, loss={"l1": 1.0}), seen, batch)
+    lacking = objective(dataclasses.replace(stage, loss={"dice": 1.0}), seen, batch)
+    assert both.item() == pytest.approx((l1 + 0.25 * lacking).item(), rel=1e-5)
+    assert 0 < lacking <= 1
+
+
+def test_a_head_without_structures_is_judged_by_its_image_alone(eyes):
+    plan = through(eyes)
+    objective = Objective(plan, torch.device("cpu"), torch.no_grad)
+    batch = next(iter(Samples(plan, [head("real", real=True)])))
+    stage = dataclasses.replace(plan.training.stages[0], loss={"dice": 1.0})
+    assert objective(stage, torch.rand_like(batch.target), batch) == 0
+
+
+def test_the_gradient_passes_through_the_segmenter(eyes):
+    from contextlib import nullcontext
+
+    plan = through(eyes)
+    objective = Objective(plan, torch.device("cpu"), nullcontext)
+    batch = next(iter(Samples(plan, [head("a")])))
+    image = torch.rand_like(batch.target).requires_grad_()
+    objective(dataclasses.replace(plan.training.stages[0], loss={"dice": 1.0}), image, batch).backward()
+    assert image.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in objective.segmenter.parameters())
+
+
+def test_a_model_that_gives_labels_does_not_synthesise(eyes, phantom, phantom_file, tmp_path):
+    with pytest.raises(SetupError, match=r"^E906 segmenter gives labels, not an image; choose"):
+        synthesise(phantom, str(eyes))
+    with pytest.raises(SetupError, match=r"^E906"):
+        predict_scans([phantom_file], tmp_path / "out.nii.gz", Options(model=str(eyes)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (("network.arguments={inputs=2}",), r"reads 2 images, .* gives 1 scans and 0 reliability maps; set .*inputs=1"),
+        (("network.arguments={outputs=2}",), r"gives 2 outputs, 1 are wanted: the image; set .*outputs=1"),
+        (("training.stages=[{steps=1, loss={laplace=1.0}}]",), r"gives 1 outputs, 2 are wanted"),
+        (("kind='segmentation'",), r"gives 1 outputs, 17 are wanted: one for each structure"),
+        (("training.stages=[{steps=1, loss={dice=1.0}}]",), r"train one with the recipe segmenter"),
+        (
+            ("training.stages=[{steps=1, loss={dice=1.0}, set=['deform.spacing=2.0']}]", "training.segmenter='x'"),
+            r"wants samples of 1 mm",
+        ),
+        (("generator.deform.size=[100, 96, 96]",), r"100 x 96 x 96 voxels, the network wants multiples of 16"),
+        (("generator.deform.size=[0, 0, 0]",), r"is a whole head, the network wants multiples of 16 voxels"),
+        (("training.stages=[{steps=1, batch=0}]",), r"stage 1 has a batch of 0"),
+        (("training.micro=-1",), r"micro is -1"),
+        (("training.log_every=0",), r"log_every is 0; give 1 or more"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_starts(changes, message, tmp_path):
+    base = ("network={kind='compact'}", "training.stages=[{steps=1}]", "training.precision='fp32'", "held_out=[]")
+    plan = config.load("default", (*base, *changes))
+    with pytest.raises(UsageError, match=message):
+        train(plan, heads(), tmp_path / "run", workers=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_segmentation_compares_classes_alone():
+    with pytest.raises(UsageError, match=r"loss \['l1'\] of stage 1 compares images"):
+        check(small("segmenter", "training.stages=[{steps=1}]"))
+
+
+def test_another_model_is_no_segmenter(eyes, tmp_path):
+    model = run(small("default", COMPACT), tmp_path / "one")
+    with pytest.raises(UsageError, match="gives no labels"):
+        run(through(model), tmp_path / "two")
+
+
+def test_a_model_of_another_shape_cannot_be_begun_with(tmp_path):
+    model = run(small("default", COMPACT), tmp_path / "one")
+    plan = small("default", "network={kind='compact', residual=[0]}")
+    with pytest.raises(UsageError, match="holds another network"):
+        run(plan, tmp_path / "two", start=str(model))
