@@ -1,10 +1,11 @@
+import dataclasses
 import json
 
 import pytest
 
 from isomorph import config
 from isomorph.errors import UsageError
-from isomorph.synth import Generator
+from isomorph.synth import CONTRASTS, Generator
 
 
 def test_configuration_survives_the_round_trip():
@@ -19,13 +20,46 @@ def test_defaults_live_in_the_dataclasses_alone():
 def test_overrides_are_dotted():
     recipe = config.load("default", ("training.clip=1e-5", "generator.slices.spacing=[1, 9]"))
     assert recipe.training.clip == 1e-5
-    assert recipe.generator.corruptions[2].spacing == (1, 9)
+    assert recipe.generator.channels[0].corruptions[2].spacing == (1, 9)
+
+
+SECOND = "{contrast={tables=['T2'], weights=[1.0]}, slices={thick=1.0, blurred=0.0}}"
+CHANNELS = f"generator.channels=[{{}}, {SECOND}, {{order=['bias']}}]"
+
+
+def test_channels_differ_in_what_they_say_and_share_the_rest():
+    recipe = config.load("default", (CHANNELS, "generator.slices.noise=[0, 0.2]", "generator.dropout=0.5"))
+    first, second, third = recipe.generator.channels
+    assert first.contrast.tables != second.contrast.tables == ("T2",)
+    assert first.contrast.random == second.contrast.random == 0.2
+    assert first.corruptions[2].noise == second.corruptions[2].noise == (0, 0.2)
+    assert second.corruptions[2].thick == 1.0
+    assert len(third.corruptions) == 1
+    assert config.from_dict(json.loads(json.dumps(config.to_dict(recipe)))) == recipe
+
+
+def test_one_channel_can_be_changed_by_its_number():
+    recipe = config.load("default", (CHANNELS, "generator.channels.1.slices.spacing=[6, 6]"))
+    assert recipe.generator.channels[1].corruptions[2].spacing == (6, 6)
+    assert recipe.generator.channels[0].corruptions[2].spacing == (2, 7)
+    stage = dataclasses.replace(
+        recipe.training.stages[0], set=("channels.1.slices.noise=[0, 0.3]", "bias.strength=[0, 1]")
+    )
+    first, second, _ = config.stage_generator(recipe, stage).channels
+    assert second.corruptions[2].noise == (0, 0.3) != first.corruptions[2].noise
+    assert first.corruptions[0].strength == second.corruptions[0].strength == (0, 1)
+
+
+def test_a_contrast_of_another_kind_begins_anew():
+    recipe = config.load("default", ("generator.channels=[{}, {contrast={kind='physics'}}]",))
+    assert recipe.generator.channels[1].contrast == CONTRASTS["physics"]()
+    assert config.from_dict(config.to_dict(recipe)) == recipe
 
 
 def test_a_stage_overrides_the_generator():
     recipe = config.load("default")
     first, last = (config.stage_generator(recipe, recipe.training.stages[k]) for k in (0, -1))
-    assert first.contrast.random < last.contrast.random
+    assert first.channels[0].contrast.random < last.channels[0].contrast.random
     assert last == recipe.generator
 
 
@@ -55,6 +89,13 @@ def test_each_recipe_that_ships_can_be_built_whole(name):
         ("network.arguments={width=3}", r"network cascade does not take"),
         ("name.x=1", r"name is a value, not a section"),
         ("network.kind=compact", r"put text in quotes"),
+        ("generator.channels=[{slises={}}]", r"Unknown sections of a channel \['slises'\]"),
+        ("generator.channels=[{noise={sigma=[0, 1]}}]", r"would do nothing"),
+        ("generator.channels=[1]", r"list of tables"),
+        ("generator.channels={}", r"list of tables"),
+        ("generator.target=1", r"target is channel 1, and there are 1"),
+        ("generator.target='T9'", r"no contrast called 'T9'"),
+        ("generator.reliability='maybe'", r"generator.reliability: .* got 'maybe'"),
     ],
 )
 def test_a_mistake_is_named_with_its_alternatives(override, message):

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from isomorph import cli, config
 from isomorph.losses import LOSSES
 from isomorph.nets import NETWORKS
-from isomorph.synth import ANATOMY, CONTRASTS, CORRUPTIONS
+from isomorph.synth import ANATOMY, CONTRASTS, CORRUPTIONS, Generator, Motion
 from isomorph.weights import file as weights
 
 ROOT = Path(__file__).parents[1]
@@ -27,8 +27,9 @@ SECTIONS = {
     "`[network]`": config.Network,
     "`[training]`": config.Training,
     "`[[training.stages]]`": config.Stage,
-    **{f"`[generator.{name}]`": cls for name, cls in (ANATOMY | CORRUPTIONS).items()},
+    **{f"`[generator.{name}]`": cls for name, cls in (ANATOMY | CORRUPTIONS | {"motion": Motion}).items()},
     "`[generator.contrast]`": CONTRASTS["mixture"],
+    **{f"Contrast `{name}`": cls for name, cls in CONTRASTS.items() if name != "mixture"},
 }
 
 
@@ -137,6 +138,13 @@ def test_every_recipe_field_is_documented_with_its_default(title: str, cls: type
         field = fields[name]
         default = field.default_factory() if callable(field.default_factory) else field.default
         assert tomllib.loads(f"x = {said.strip('`')}")["x"] == plain(default), f"{title} {name}"
+
+
+def test_the_options_of_the_generator_are_documented_with_their_defaults() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", section("`[generator]`"), flags=re.MULTILINE))
+    assert rows.keys() == {*config.OPTIONS, "order", "channels"}
+    for name in config.OPTIONS:
+        assert tomllib.loads(f"x = {rows[name].strip('`')}")["x"] == getattr(Generator(), name), name
 
 
 def test_the_default_order_of_corruptions_is_documented() -> None:

@@ -29,22 +29,29 @@ MAY = {
     "console": set(),
     "interrupt": set(),
     "labels": set(),
-    "losses": set(),
+    "similarity": set(),
+    "structures": {"labels"},
+    "losses": {"similarity"},
     "nets": set(),
     "space": {"volume", "profile"},
     "io": {"volume", "space", "errors", "intensity", "place"},
     "synth": {"volume", "space", "labels", "intensity", "profile"},
-    "evaluate": {"volume", "space", "io", "intensity", "labels", "profile", "errors"},
+    "evaluate": {"volume", "space", "io", "intensity", "labels", "profile", "errors"} | {"similarity"},
     "weights": {"nets", "errors", "place"},
-    "config": {"nets", "losses", "synth", "errors"},
+    "include": {"synth", "errors"},
+    "priors": {"volume", "space", "io", "labels", "intensity", "errors", "place"},
+    "config": {"include", "nets", "losses", "synth", "errors"},
     "report": {"volume", "space", "intensity", "errors", "place"},
     "train": {"volume", "space", "io", "labels", "losses", "nets", "synth", "config", "weights", "errors", "place"}
-    | {"interrupt"},
+    | {"interrupt", "structures"},
     "predict": {"volume", "space", "io", "intensity", "weights", "errors", "interrupt"},
 }
 
 # Libraries that read images, and the only files that may know of them.
-IMAGE_LIBRARIES = {"nibabel": ("io/", "train/corpus.py"), "nilearn": ("demo.py",), "ants": ("train/corpus.py",)}
+IMAGE_LIBRARIES = {
+    "nibabel": ("io/", "train/corpus.py"), "nilearn": ("demo.py", "train/carry.py"),
+    "ants": ("train/corpus.py", "train/carry.py"),
+}  # fmt: skip
 
 FORBIDDEN_MODULES = {"pickle", "cPickle", "_pickle", "dill", "shelve", "marshal", "joblib", "cloudpickle"}
 FORBIDDEN_CALLS = {

@@ -15,7 +15,7 @@ import pytest
 from isomorph.cli import _fail, app
 from isomorph.weights import read_card, shipped
 
-COMMANDS = ("predict", "check", "models", "demo", "corpus", "train")
+COMMANDS = ("predict", "check", "models", "demo", "corpus", "generate", "priors", "train")
 
 
 def isomorph(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -64,6 +64,26 @@ def test_predict_refuses_a_bad_scan_in_one_line(model_file: Path, tmp_path: Path
     assert done.stderr.startswith("ERROR E103 bad.nii.gz: ")
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "t1.nii.gz").exists()
+
+
+def test_generate_writes_samples_once(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    labels = np.zeros((30, 32, 34), np.int16)
+    labels[5:-5, 5:-5, 5:-5], labels[9:-9, 9:-9, 9:-9] = 3, 2
+    (tmp_path / "labels").mkdir()
+    nib.save(nib.Nifti1Image(labels, np.eye(4)), tmp_path / "labels" / "one.nii.gz")
+    size = ["--set", "generator.deform.size=[32, 32, 32]"]
+    command = ["generate", "sr-2021-5mm", tmp_path / "out", "--n", 1, "--seed", 4, "--data", tmp_path, *size]
+    done = isomorph(*command)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].endswith("samples.png")
+    assert nib.load(tmp_path / "out" / "sample-0000_image.nii.gz").shape == (32, 32, 32, 2)
+    again = isomorph(*command)
+    assert again.returncode == 4
+    assert again.stderr.startswith("ERROR E705 sample-0000_image.nii.gz exists already")
+    assert isomorph(*command, "--overwrite").returncode == 0
+    assert isomorph("generate", "sr-2021", tmp_path / "out").returncode == 2
+    assert isomorph("generate", "default", tmp_path / "new", "--data", tmp_path / "none").returncode == 3
 
 
 def test_a_name_that_begins_with_a_dash_works_after_two_dashes(

@@ -113,6 +113,46 @@ def corpus(
 
 
 @app.command()
+def generate(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a TOML file.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the samples.")],
+    n: Annotated[int, typer.Option("--n", help="How many.")] = 4,
+    seed: Annotated[int, typer.Option(help="Same seed, same files.")] = 0,
+    data: Annotated[
+        Path | None, typer.Option(help="Heads, as `isomorph train` takes them; else one of nilearn.")
+    ] = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", help="dotted.key=value, as often as wanted.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace samples that are there already.")] = False,
+    debug: DEBUG = False,
+) -> None:
+    """Draw training samples to look at: images, targets, labels, every number drawn, and OUT/samples.png."""
+    _logging(debug)
+    from .generate import generate as run
+
+    options = {"n": n, "seed": seed, "data": data, "changes": tuple(changes or ()), "overwrite": overwrite}
+    say(f"look at {run(recipe, out, **options, report=typer.echo)}")
+
+
+@app.command()
+def priors(
+    images: Annotated[Path, typer.Argument(help="A scan, a folder of scans, or a .txt list of scans.")],
+    labels: Annotated[Path, typer.Argument(help="Their segmentations, in the same order.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.toml", help="What a recipe may include.")],
+    factor: Annotated[float, typer.Option(help="By which deviations between scans are widened.")] = 5.0,
+    raw: Annotated[bool, typer.Option("--raw", help="Brightness is comparable between scans as it is.")] = False,
+    ct: CT = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.toml if it is there already.")] = False,
+    debug: DEBUG = False,
+) -> None:
+    """Measure how bright each tissue is in scans with rough segmentations, for training on contrasts like theirs."""
+    _logging(debug)
+    from .priors import estimate
+
+    options = {"factor": factor, "raw": raw, "ct": ct, "overwrite": overwrite}
+    raise typer.Exit(estimate(images, labels, out, report=say, **options))
+
+
+@app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a TOML file.")],
     out: Annotated[Path, typer.Option(help="Folder of the run: log, checkpoints, model.")],
@@ -121,7 +161,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in OUT.")] = False,
     start: Annotated[str | None, typer.Option(help="Model, by name or file, whose weights to begin with.")] = None,
     threads: Annotated[int | None, typer.Option(help="Of the processor.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that make samples.")] = 1,
+    workers: Annotated[int | None, typer.Option(help="Processes that make samples.")] = None,
     debug: DEBUG = False,
 ) -> None:
     """Train a network from a recipe; interrupt it whenever, and go on with --resume."""

@@ -13,13 +13,17 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import UsageError
+from .include import included
 from .losses import LOSSES
 from .nets import build
-from .synth import ANATOMY, CONTRASTS, CORRUPTIONS, Generator
+from .synth import ANATOMY, CONTRASTS, CORRUPTIONS, Channel, Generator, Motion
 
 Table = dict[str, Any]
+KINDS = ("synthesis", "segmentation")
 PRECISIONS = ("fp32", "bf16", "fp16")
 LARGEST = 1 << 20  # bytes of a recipe
+OPTIONS = ("target", "reliability", "dropout", "lesions_in_target")  # of the generator as a whole
+CHANNEL = ("contrast", "order", "motion")  # of each channel, beside its corruptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,7 @@ class Network:
 
     kind: str = "compact"
     arguments: Table = field(default_factory=dict)
+    residual: tuple[int, ...] = ()  # the input channel that each output is added to; none: the output is the image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,7 @@ class Training:
     """How a network is trained."""
 
     stages: tuple[Stage, ...] = (Stage(steps=1000),)
+    segmenter: str = ""  # model file of a segmentation network, which the loss dice looks through
     outside: float = 0.3  # weight of what is not brain in the loss
     warmup: int = 100  # steps, of each stage
     final: float = 0.02  # of the learning rate, at the last step of a stage
@@ -54,8 +60,11 @@ class Training:
     clip: float = 1.0  # norm of the gradient
     average: float = 0.999  # of the weights, exponential: what is evaluated and shipped
     precision: str = "bf16"
+    micro: int = 0  # samples that a device holds at once; gradients of a larger batch are accumulated. 0: all
+    log_every: int = 50  # steps
     save_every: int = 250  # steps
     validate_every: int = 500  # steps
+    validate_samples: int = 12  # of the heads held out
     seed: int = 0
 
     @property
@@ -77,6 +86,7 @@ class Recipe:
     """Everything that decides how a network comes out, but for the data."""
 
     name: str
+    kind: str = "synthesis"  # or "segmentation": what the network gives
     licence: str = "as the data it was trained on"  # of the weights
     network: Network = field(default_factory=Network)
     generator: Generator = Generator()
@@ -105,7 +115,7 @@ def load(source: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
         raise UsageError(f"recipe {source} is not TOML ({error}); see docs/recipes.md.") from None
     for override in overrides:
         _set(table, override)
-    return from_dict(table)
+    return from_dict(included(table, path.parent))
 
 
 def names() -> list[str]:
@@ -120,9 +130,11 @@ def from_dict(table: Table) -> Recipe:
     recipe = dataclasses.replace(_checked(Recipe, table, "recipe"), generator=generator)
     try:
         with torch.device("meta"):  # nothing is allocated
-            build(recipe.network.kind, recipe.network.arguments)
+            build(recipe.network.kind, recipe.network.arguments, recipe.network.residual)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    if recipe.kind not in KINDS:
+        raise UsageError(f"Unknown kind {recipe.kind!r}; choose from {KINDS}.")
     if recipe.training.precision not in PRECISIONS:
         raise UsageError(f"Unknown precision {recipe.training.precision!r}; choose from {PRECISIONS}.")
     for stage in recipe.training.stages:  # a mistake in the last stage should not wait for it
@@ -138,33 +150,95 @@ def to_dict(recipe: Recipe) -> Table:
 
 
 def generator_from_dict(table: Table) -> Generator:
-    """Build a generator: a table for each of deform, strip, contrast, and one for each corruption by its name."""
-    default = Generator()
-    registry = {cls: name for name, cls in CORRUPTIONS.items()}
-    order = table.get("order", [registry[type(step)] for step in default.corruptions])
-    known = {"order", "contrast", *ANATOMY, *CORRUPTIONS}
-    if unknown := sorted((table.keys() - known) | (set(order) - CORRUPTIONS.keys())):
+    """Build a generator: sections are the settings of every channel; tables in ``channels`` say what is different."""
+    known = {*OPTIONS, *ANATOMY, *CHANNEL, *CORRUPTIONS, "channels"}
+    if unknown := sorted(table.keys() - known):
         raise UsageError(f"Unknown generator sections {unknown}; choose from {sorted(known)}.")
-    if idle := sorted((table.keys() & CORRUPTIONS.keys()) - set(order)):
-        raise UsageError(f"generator sections {idle} would do nothing; add them to generator.order, now {order}.")
+    common = {name: table[name] for name in table.keys() & {*CHANNEL, *CORRUPTIONS}}
+    different = table.get("channels", [{}])
+    if not (isinstance(different, list) and different and all(isinstance(own, dict) for own in different)):
+        raise UsageError("generator.channels is a list of tables; write [[generator.channels]] for each.")
+    tables = [_merged(common, own) for own in different]
+    parts: Table = {name: _checked(cls, table.get(name, {}), name) for name, cls in ANATOMY.items()}
+    channels = tuple(_channel(own) for own in tables)
+    orders = [own.get("order", _order(Channel())) for own in tables]
+    _busy(common, {name for order in orders for name in order})
+    for own, order in zip(different, orders, strict=True):
+        _busy(own, set(order))
+    options = {name: table[name] for name in OPTIONS if name in table}
+    return _checked(Generator, parts | {"channels": channels} | options, "generator")
+
+
+def generator_to_dict(generator: Generator) -> Table:
+    """The inverse of `generator_from_dict`: the first channel whole, of the others what is different."""
+    table: Table = {name: getattr(generator, name) for name in OPTIONS}
+    table |= {name: dataclasses.asdict(getattr(generator, name)) for name in ANATOMY}
+    first, *others = (_channel_to_dict(channel) for channel in generator.channels)
+    return table | first | ({"channels": [{}, *(_different(first, own) for own in others)]} if others else {})
+
+
+def _busy(table: Table, order: set[str]) -> None:
+    if idle := sorted((table.keys() & CORRUPTIONS.keys()) - order):
+        raise UsageError(
+            f"generator sections {idle} would do nothing; add them to generator.order, now {sorted(order)}."
+        )
+
+
+def _channel(table: Table) -> Channel:
+    order = table.get("order", _order(Channel()))
+    if unknown := sorted((table.keys() - {*CHANNEL, *CORRUPTIONS}) | (set(order) - CORRUPTIONS.keys())):
+        raise UsageError(f"Unknown sections of a channel {unknown}; choose from {sorted({*CHANNEL, *CORRUPTIONS})}.")
     contrast = dict(table.get("contrast", {}))
     kind = contrast.pop("kind", "mixture")
     if kind not in CONTRASTS:
         raise UsageError(f"Unknown contrast {kind!r}; choose from {sorted(CONTRASTS)}.")
-    return Generator(
-        **{name: _checked(cls, table.get(name, {}), name) for name, cls in ANATOMY.items()},
-        contrast=_checked(CONTRASTS[kind], contrast, "contrast"),
-        corruptions=tuple(_checked(CORRUPTIONS[name], table.get(name, {}), name) for name in order),
-    )
+    parts = {
+        "contrast": _checked(CONTRASTS[kind], contrast, "contrast"),
+        "corruptions": tuple(_checked(CORRUPTIONS[name], table.get(name, {}), name) for name in order),
+        "motion": _checked(Motion, table.get("motion", {}), "motion"),
+    }
+    return _checked(Channel, parts, "channel")
 
 
-def generator_to_dict(generator: Generator) -> Table:
-    """The inverse of `generator_from_dict`."""
-    names = {cls: name for name, cls in (CONTRASTS | CORRUPTIONS).items()}
-    table: Table = {name: dataclasses.asdict(getattr(generator, name)) for name in ANATOMY}
-    table["contrast"] = {"kind": names[type(generator.contrast)], **dataclasses.asdict(generator.contrast)}
-    table["order"] = [names[type(step)] for step in generator.corruptions]
-    return table | {names[type(step)]: dataclasses.asdict(step) for step in generator.corruptions}
+def _channel_to_dict(channel: Channel) -> Table:
+    kinds = {cls: name for name, cls in CONTRASTS.items()}
+    table: Table = {"contrast": {"kind": kinds[type(channel.contrast)], **dataclasses.asdict(channel.contrast)}}
+    table |= {"motion": dataclasses.asdict(channel.motion), "order": _order(channel)}
+    return table | {
+        name: dataclasses.asdict(step) for name, step in zip(_order(channel), channel.corruptions, strict=True)
+    }
+
+
+def _order(channel: Channel) -> list[str]:
+    names = {cls: name for name, cls in CORRUPTIONS.items()}
+    return [names[type(step)] for step in channel.corruptions]
+
+
+def _merged(common: Table, own: Table) -> Table:
+    """The settings of a channel, section by section; another kind of contrast begins anew."""
+    table = dict(common)
+    for name, section in own.items():
+        old = table.get(name)
+        if (
+            isinstance(old, dict)
+            and isinstance(section, dict)
+            and section.get("kind", old.get("kind")) == old.get("kind")
+        ):
+            section = old | section
+        table[name] = section
+    return table
+
+
+def _different(first: Table, own: Table) -> Table:
+    """What `_merged` needs beside the first channel to give another one."""
+    table: Table = {}
+    for name, section in own.items():
+        old = first.get(name)
+        if isinstance(section, dict) and isinstance(old, dict) and section.get("kind") == old.get("kind"):
+            section = {key: value for key, value in section.items() if key not in old or value != old[key]}
+        if section and section != old:
+            table[name] = section
+    return table
 
 
 def stage_generator(recipe: Recipe, stage: Stage) -> Generator:
@@ -196,11 +270,18 @@ def _set(table: Table, override: str) -> None:
     except tomllib.TOMLDecodeError:
         raise UsageError(f"override {override!r}: {value!r} is not a TOML value; put text in quotes.") from None
     *parents, last = key.strip().split(".")
-    node = table
+    node: Any = table
     for parent in parents:
-        node = node.setdefault(parent, {})
-        if not isinstance(node, dict):
+        if isinstance(node, list):  # a channel, by its number
+            if not (parent.isdecimal() and int(parent) < len(node)):
+                raise UsageError(f"override {override!r}: {parent} is no number from 0 to {len(node) - 1}.")
+            node = node[int(parent)]
+        else:
+            node = node.setdefault(parent, {})
+        if not isinstance(node, dict | list):
             raise UsageError(f"override {override!r}: {parent} is a value, not a section.")
+    if isinstance(node, list):
+        raise UsageError(f"override {override!r}: {parents[-1]} is a list; say which, as in {parents[-1]}.0.{last}.")
     node[last] = parsed
 
 

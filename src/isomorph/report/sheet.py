@@ -1,0 +1,94 @@
+"""A contact sheet: many samples, each image of them in three planes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..errors import SetupError
+from .pictures import DPI, INSTALL
+
+INCH = 1.3  # of a plane
+BRIGHTEST = 1.2  # shown white: bright tissue is at 1
+GOLDEN = 0.618034  # of the colour circle between one label and the next: neighbours differ
+LEVELS = 700  # labels from here are levels of brightness, not structures
+PLANES = (2, 1, 0)  # axial, coronal, sagittal, from above to below
+
+
+def contact_sheet(rows: Mapping[str, Mapping[str, Tensor]]) -> bytes:
+    """Draw samples one below the other, their images side by side, each in three planes; left is on the left.
+
+    Parameters
+    ----------
+    rows : name of a sample to its images, each a name and an (I, J, K) tensor
+        Axes along R, A, S; grey images with bright tissue at 1; integers are labels and become colours.
+
+    Returns
+    -------
+    bytes
+        A PNG without text chunks.
+
+    Raises
+    ------
+    SetupError
+        If matplotlib is missing.
+    """
+    figure_class, canvas_class = drawing()
+    columns = max(len(images) for images in rows.values())
+    size = columns * INCH, len(rows) * (len(PLANES) * INCH + 0.25)
+    figure = figure_class(figsize=size, dpi=DPI, facecolor="black")
+    down = [0.25 / INCH, *[1.0] * len(PLANES)] * len(rows)
+    grid = figure.add_gridspec(
+        len(down), columns, height_ratios=down, left=0, right=1, bottom=0, top=1, wspace=0.02, hspace=0.02
+    )
+    for row, (name, images) in enumerate(rows.items()):
+        first = row * (len(PLANES) + 1)
+        for column, (title, image) in enumerate(images.items()):
+            text = figure.add_subplot(grid[first, column])
+            text.set_axis_off()
+            said = f"{name}\n{title}" if column == 0 else f"\n{title}"
+            text.text(0.03, 0.1, said, color="#e0a030", fontsize=6, transform=text.transAxes, linespacing=1.1)
+            for place, plane in enumerate(_planes(image), 1):
+                panel = figure.add_subplot(grid[first + place, column])
+                panel.set_axis_off()
+                smooth = "nearest" if plane.ndim == 3 else "antialiased"  # thin slices must not fall between pixels
+                panel.imshow(plane, cmap="gray", vmin=0, vmax=BRIGHTEST, origin="lower", interpolation=smooth)
+    buffer = io.BytesIO()
+    canvas_class(figure).print_png(buffer, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def drawing() -> tuple[Any, Any]:
+    """What figures are made with; asked for before the work, so that it is not missing after it.
+
+    Raises
+    ------
+    SetupError
+        If matplotlib is missing.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise SetupError(f"E905 pictures need matplotlib; type: {INSTALL}") from None
+    return Figure, FigureCanvasAgg
+
+
+def _planes(image: Tensor) -> Sequence[np.ndarray]:
+    """Slices through the middle, as pictures."""
+    flat = image.detach().cpu().numpy()
+    cuts = [np.swapaxes(flat.take(flat.shape[axis] // 2, axis), 0, 1) for axis in PLANES]
+    return cuts if image.is_floating_point() else [_coloured(cut) for cut in cuts]
+
+
+def _coloured(labels: np.ndarray) -> np.ndarray:
+    """A colour for each label, the same in every picture; background black, levels of brightness grey."""
+    hue = (labels * GOLDEN % 1)[..., None]
+    wheel = np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)
+    colour = (0.25 + 0.7 * wheel) * (labels > 0)[..., None]
+    grey = np.repeat(((labels - LEVELS) / 30.0)[..., None], 3, -1)
+    return np.where((labels >= LEVELS)[..., None], grey, colour).clip(0, 1)
