@@ -15,6 +15,7 @@ import torch
 from isomorph import io
 from isomorph.demo import compare
 from isomorph.evaluate import METRICS
+from isomorph.evaluate.align import aligned
 from isomorph.evaluate.brain import rough_brain_mask
 from isomorph.evaluate.thin import thicken
 from isomorph.predict import synthesise
@@ -41,19 +42,23 @@ def super_resolution(path: Path, model: Model, axis: int, spacing: float) -> dic
     return compare(scan, result, on_grid)
 
 
-def agreement(exam: Path, model: Model) -> dict[str, float]:
-    """Correlation inside the brain between the T1s made from the three contrasts of one day."""
+def agreement(exam: Path, model: Model) -> dict[str, dict[str, float]]:
+    """Correlation in the brain between the T1s made from three contrasts of one day, as the head lay and aligned."""
     t1s = {name: synthesise(io.load(f"{exam}_{name}.nii.gz"), model).volume for name in ("T1W", "T2W", "FLAIR")}
     reference = t1s["T1W"]
-    data = {name: onto_grid(v, reference).data[0] for name, v in t1s.items()}
-    seen = torch.stack([x > 0 for x in data.values()]).all(0)
-    mask = rough_brain_mask(reference) & seen
+    still = {name: x if x is reference else aligned(x, reference) for name, x in t1s.items()}
+    return {"as it lay": _pairs(t1s, reference), "aligned": _pairs(still, reference)}
+
+
+def _pairs(t1s: dict[str, Volume], reference: Volume) -> dict[str, float]:
+    data = {name: onto_grid(x, reference).data[0] for name, x in t1s.items()}
+    mask = rough_brain_mask(reference) & torch.stack([x > 0 for x in data.values()]).all(0)
     pairs = (("T1W", "T2W"), ("T1W", "FLAIR"), ("T2W", "FLAIR"))
     return {f"{a}-{b}": METRICS["ncc"](data[a], data[b], mask=mask, data_range=110.0) for a, b in pairs}
 
 
 def onto_grid(x: Volume, like: Volume) -> Volume:
-    """Resampled through the world: no registration."""
+    """Resampled through the world."""
     same = x.shape == like.shape and np.allclose(x.affine, like.affine)
     return x if same else resample(x, like.shape, like.affine)
 
@@ -85,7 +90,8 @@ def main() -> None:
             print(f"  {method:22s}" + "  ".join(f"{m} {v:7.3f}" for m, v in values.items()))
     for visit in ("patient12_study1", "patient12_study2", "patient01_study1"):
         table[visit] = agreement(options.data / "real/ms" / visit, model)
-        print(visit, "  ".join(f"{pair} {v:.3f}" for pair, v in table[visit].items()))
+        for how, values in table[visit].items():
+            print(f"{visit}, {how:9s}", "  ".join(f"{pair} {v:.3f}" for pair, v in values.items()))
     if options.json:
         options.json.write_text(json.dumps(table, indent=1))
 

@@ -31,7 +31,7 @@ def test_channels_differ_in_what_they_say_and_share_the_rest():
     recipe = config.load("default", (CHANNELS, "generator.slices.noise=[0, 0.2]", "generator.dropout=0.5"))
     first, second, third = recipe.generator.channels
     assert first.contrast.tables != second.contrast.tables == ("T2",)
-    assert first.contrast.random == second.contrast.random == 0.2
+    assert first.contrast.random == second.contrast.random == 0.1
     assert first.corruptions[2].noise == second.corruptions[2].noise == (0, 0.2)
     assert second.corruptions[2].thick == 1.0
     assert len(third.corruptions) == 1
@@ -41,7 +41,7 @@ def test_channels_differ_in_what_they_say_and_share_the_rest():
 def test_one_channel_can_be_changed_by_its_number():
     recipe = config.load("default", (CHANNELS, "generator.channels.1.slices.spacing=[6, 6]"))
     assert recipe.generator.channels[1].corruptions[2].spacing == (6, 6)
-    assert recipe.generator.channels[0].corruptions[2].spacing == (2, 7)
+    assert recipe.generator.channels[0].corruptions[2].spacing == (2, 8)
     stage = dataclasses.replace(
         recipe.training.stages[0], set=("channels.1.slices.noise=[0, 0.3]", "bias.strength=[0, 1]")
     )
@@ -59,7 +59,8 @@ def test_a_contrast_of_another_kind_begins_anew():
 def test_a_stage_overrides_the_generator():
     recipe = config.load("default")
     first, last = (config.stage_generator(recipe, recipe.training.stages[k]) for k in (0, -1))
-    assert first.channels[0].contrast.random < last.channels[0].contrast.random
+    assert first.deform.spacing > last.deform.spacing
+    assert first.channels[0].corruptions[0].strength < last.channels[0].corruptions[0].strength
     assert last == recipe.generator
 
 

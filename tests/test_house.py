@@ -50,7 +50,7 @@ MAY = {
 # Libraries that read images, and the only files that may know of them.
 IMAGE_LIBRARIES = {
     "nibabel": ("io/", "train/corpus.py"), "nilearn": ("demo.py", "train/carry.py"),
-    "ants": ("train/corpus.py", "train/carry.py"),
+    "ants": ("train/corpus.py", "train/carry.py", "evaluate/align.py"),
 }  # fmt: skip
 
 FORBIDDEN_MODULES = {"pickle", "cPickle", "_pickle", "dill", "shelve", "marshal", "joblib", "cloudpickle"}

@@ -72,25 +72,29 @@ def test_a_patch_and_a_head_are_treated_alike():
     assert torch.allclose(patch[:, :, :8], net(a)[:, :, :8], atol=1e-6)
 
 
-def test_a_new_cascade_gives_the_coarse_answer():
+def test_a_new_cascade_gives_the_coarse_answer_and_the_scan_seen_through_its_curves():
     torch.manual_seed(0)
-    net, x = Cascade(coarse=(4, 8), fine=(4,)).eval(), torch.rand(1, 1, 16, 16, 16)
+    net, x = Cascade(coarse=(4, 8), fine=(4,)).eval(), torch.rand(1, 1, 32, 32, 32)
     coarse = net(torch.nn.functional.avg_pool3d(x, 2), "coarse")
-    assert torch.allclose(net(x), torch.nn.functional.interpolate(coarse, scale_factor=2, mode="trilinear"))
+    guess, toned = net.guess(x)
+    assert torch.allclose(guess, torch.nn.functional.interpolate(coarse, scale_factor=2, mode="trilinear"))
+    assert torch.allclose(net(x), (guess + toned[0]) / 2)
 
 
 def test_going_to_2_mm_and_back_shifts_nothing():
     net = Cascade(coarse=(4, 8), fine=(4,)).eval()
     net.coarse = torch.nn.Identity()
-    ramp = torch.arange(16.0).view(1, 1, 16, 1, 1).expand(1, 1, 16, 16, 16)
-    assert torch.allclose(net(ramp)[:, :, 1:-1], ramp[:, :, 1:-1], atol=1e-5)
+    ramp = torch.arange(32.0).view(1, 1, 32, 1, 1).expand(1, 1, 32, 32, 32) / 31
+    guess, toned = net.guess(ramp)
+    assert torch.allclose(guess[:, :, 1:-1], ramp[:, :, 1:-1], atol=1e-5)
+    assert (toned[0] - ramp).mean().abs() < 1e-3  # a shift by half a voxel would be 0.016
 
 
 @pytest.mark.parametrize(
     "net", [Compact(features=(4, 8)), Cascade(coarse=(4, 8), fine=(4,))], ids=["compact", "cascade"]
 )
 def test_training_and_evaluation_agree(net):
-    x = torch.rand(1, 1, 16, 16, 16)
+    x = torch.rand(1, 1, 32, 32, 32)
     assert torch.equal(net.train()(x), net.eval()(x))
 
 

@@ -194,6 +194,8 @@ def test_mistakes_are_told_before_any_work(three, tmp_path):
         estimate(*three, tmp_path / "x.json")
     with pytest.raises(UsageError, match="factor"):
         estimate(*three, tmp_path / "x.toml", factor=0)
+    with pytest.raises(UsageError, match="--raw and --ct contradict"):
+        estimate(*three, tmp_path / "x.toml", raw=True, ct=True)
     with pytest.raises(SetupError, match="E702"):
         estimate(*three, tmp_path / "nowhere" / "x.toml")
 

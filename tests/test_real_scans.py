@@ -11,6 +11,7 @@ from scipy import ndimage
 from isomorph import io
 from isomorph.demo import compare
 from isomorph.evaluate import ncc
+from isomorph.evaluate.align import aligned
 from isomorph.evaluate.brain import rough_brain_mask
 from isomorph.evaluate.thin import thicken
 from isomorph.predict import synthesise
@@ -102,11 +103,18 @@ def test_left_is_left(name):
     assert straight > mirrored + 0.005
 
 
-def agreement(first, second):
-    """Correlation of two synthetic T1s of one day inside the brain, through the world, without registration."""
+@cache
+def still(name):
+    """The synthetic T1 at the place of that of the T1W: the patient moved by 2 to 3 mm before the other scans, as the
+    registration of the scans themselves shows."""
     reference = t1("ms/patient12_study1_T1W")
-    others = (t1(f"ms/patient12_study1_{n}") for n in (first, second))
-    data = [resample(other, reference.shape, reference.affine).data[0] for other in others]
+    return aligned(t1(f"ms/patient12_study1_{name}"), reference) if name != "T1W" else reference
+
+
+def agreement(first, second):
+    """Correlation of two synthetic T1s of one day inside the brain."""
+    reference = still("T1W")
+    data = [resample(still(name), reference.shape, reference.affine).data[0] for name in (first, second)]
     mask = rough_brain_mask(reference) & (data[0] > 0) & (data[1] > 0)
     assert 1.3e6 < mask.sum() < 1.9e6  # mm3: a brain
     return ncc(*data, mask=mask, data_range=110.0)
@@ -117,15 +125,17 @@ PAIRS = [("T1W", "T2W"), ("T1W", "FLAIR"), ("T2W", "FLAIR")]
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_three_contrasts_of_one_day_give_much_the_same_t1(first, second):
-    assert agreement(first, second) > 0.75
+    pytest.importorskip("ants")
+    assert agreement(first, second) > 0.8
 
 
-@pytest.mark.xfail(reason="the first weights reach 0.79, 0.78 and 0.85: see the model card", strict=True)
+@pytest.mark.xfail(reason="the weights reach 0.88, 0.84 and 0.85: see the model card", strict=True)
 def test_three_contrasts_of_one_day_agree_to_085():
+    pytest.importorskip("ants")
     assert min(agreement(*pair) for pair in PAIRS) >= 0.85
 
 
-@pytest.mark.xfail(reason="the first weights reach 19.4 dB, cubic 23.2 dB: see the model card", strict=True)
+@pytest.mark.xfail(reason="the weights reach 20.7 dB, cubic 23.2 dB: see the model card", strict=True)
 def test_a_thick_t1_comes_back_better_than_interpolated():
     truth = scan("t1_0.8mm")
     truth = truth.with_data(truth.data * float(110 / np.percentile(truth.data[truth.data > 0].numpy(), 85)))

@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -22,7 +22,7 @@ Table = dict[str, Any]
 KINDS = ("synthesis", "segmentation")
 PRECISIONS = ("fp32", "bf16", "fp16")
 LARGEST = 1 << 20  # bytes of a recipe
-OPTIONS = ("target", "reliability", "dropout", "lesions_in_target")  # of the generator as a whole
+OPTIONS = ("target", "reliability", "own", "dropout", "lesions_in_target")  # of the generator as a whole
 CHANNEL = ("contrast", "order", "motion")  # of each channel, beside its corruptions
 
 
@@ -56,6 +56,7 @@ class Training:
     outside: float = 0.3  # weight of what is not brain in the loss
     warmup: int = 100  # steps, of each stage
     final: float = 0.02  # of the learning rate, at the last step of a stage
+    optimiser: Literal["adamw", "muon"] = "adamw"
     weight_decay: float = 1e-4
     clip: float = 1.0  # norm of the gradient
     average: float = 0.999  # of the weights, exponential: what is evaluated and shipped

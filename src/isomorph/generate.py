@@ -72,13 +72,15 @@ def generate(
     drawing()
     heads = _heads(plan, data)
     generator = config.stage_generator(plan, plan.training.stages[-1])
+    table = config.generator_to_dict(generator)
     rows: dict[str, dict[str, Tensor]] = {}
     for k in range(n):
         rng = Random(f"{seed}/{k}")
         name = rng.choices(list(heads), [share(head, plan.weights) for head in heads])[0]
         head = heads[name]()
         sample = generator(head.labels, head.target, rng.getrandbits(31), head.lesions)
-        _write(sample, out / _name(k), {"recipe": plan.name, "seed": seed, "sample": k, "head": name}, overwrite)
+        about = {"recipe": plan.name, "seed": seed, "sample": k, "head": name, "generator": table}
+        _write(sample, out / _name(k), about, overwrite)
         if k < SHOWN:
             rows[f"{_name(k)}, {name}"] = _shown(sample, len(generator.channels))
         report(f"{_name(k)}: {name}, {' x '.join(map(str, sample.image.shape))} voxels")

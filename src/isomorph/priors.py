@@ -173,6 +173,8 @@ def estimate(
         raise UsageError(f"the output {escape(out.name)!r} must end in .toml.")
     if not factor > 0 or math.isinf(factor):
         raise UsageError(f"the factor is {factor}; give a number above 0.")
+    if raw and ct:
+        raise UsageError("--raw and --ct contradict each other; give --ct for Hounsfield units, --raw for other scans.")
     if os.path.lexists(out) and not overwrite:
         raise UsageError(f"{escape(out.name)} exists already; choose another output or --overwrite.")
     jobs, found = pairs(images, labels), []

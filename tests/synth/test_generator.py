@@ -3,8 +3,10 @@ import json
 import pytest
 import torch
 
-from isomorph.synth import Deform, Generator
+from isomorph.synth import Channel, Deform, Generator
+from isomorph.synth.anatomy import Strip
 from isomorph.synth.contrasts import CONTRAST_TABLES
+from isomorph.synth.mixture import Mixture
 
 
 def test_a_sample_can_be_made_again_from_its_recipe(head):
@@ -48,3 +50,18 @@ def test_the_image_is_normalised(head):
         assert image.min() >= 0
         assert image.max() <= 1.5
         assert image.max() > 0.5
+
+
+def test_a_t1_of_a_head_with_a_real_t1_may_be_that_t1_itself(head):
+    real = head.with_data(torch.rand(head.data.shape, generator=torch.Generator().manual_seed(0)))
+
+    def sample(table, own):
+        contrast = Mixture(random=0.0, tables=(table,), weights=(1.0,), spread=(0.0, 0.0))
+        channel = Channel(contrast=contrast, corruptions=())
+        made = Generator(strip=Strip(stripped=0.0), channels=(channel,), own=own)(head, real, seed=3)
+        seen = made.labels.data > 0
+        return made.image.data[seen], made.target.data[seen]
+
+    assert torch.allclose(*sample("T1", 1.0), atol=1e-6)
+    assert not torch.allclose(*sample("T1", 0.0), atol=0.1)
+    assert not torch.allclose(*sample("T2", 1.0), atol=0.1)

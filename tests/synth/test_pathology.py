@@ -20,6 +20,7 @@ from isomorph.synth.pathology.anatomy import Anatomy
 from isomorph.synth.pathology.bleeding import haemorrhage, radius_of
 from isomorph.synth.pathology.grow import KINDS
 from isomorph.synth.pathology.move import Mass, displacement, moved
+from isomorph.synth.pathology.sclerosis import _ovoid
 from isomorph.synth.pathology.shape import overlay
 from isomorph.synth.pathology.tumour import tumour
 from isomorph.volume import Volume
@@ -146,6 +147,16 @@ def test_sclerosis_has_its_load_in_white_matter(load, brain):
     expected = load * white.sum().item() / 1000 / 500  # this brain has but a part of the white matter of a brain
     assert 0.2 * expected < y.sum().item() / 1000 < 2 * expected + 0.2
     assert y[white].sum() > 0.85 * y.sum()
+
+
+def test_no_ovoid_is_cut_by_its_box():
+    x = block()
+    warp, axis = torch.full(x.shape, 2.0), torch.tensor([1.0, 0.0, 0.0])
+    patch = _ovoid(Anatomy(x), (24, 24, 24), axis, 4.0, 2.5, warp, 1.0, 0.5)
+    assert all(side.start > 0 and side.stop < 48 for side in patch.box)
+    for share in patch.shares.values():
+        assert share.any()
+        assert not share[[0, -1]].any()
 
 
 def test_a_stroke_keeps_to_its_side(brain):

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from phantoms import save
+from safetensors.torch import save as tensors
 
+from isomorph.errors import SetupError
 from isomorph.train import carry, corpus
 from isomorph.volume import Volume
 
@@ -40,6 +42,33 @@ def test_masks_are_kept_with_their_head(tmp_path):
     assert torch.equal(read.lesions.data, masks.data)
     corpus._write(replace(head, lesions=None), tmp_path / "a.safetensors")
     assert corpus.load(tmp_path)[0].lesions is None
+
+
+@pytest.mark.parametrize("cut", [0, 4, 100, -1])
+def test_a_damaged_head_is_one_line_that_names_it(cut, tmp_path):
+    path = tmp_path / "a.safetensors"
+    labels = Volume(torch.full((1, 6, 7, 8), 2, dtype=torch.int16), np.eye(4))
+    corpus._write(corpus.Head("a", labels, None), path)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(SetupError, match=r"E902 .*a\.safetensors is damaged.*prepare again"):
+        corpus.load(tmp_path)
+
+
+def test_a_file_without_an_affine_is_no_head(tmp_path):
+    (tmp_path / "a.safetensors").write_bytes(tensors({"labels": torch.zeros(1, 2, 2, 2)}))
+    with pytest.raises(SetupError, match="E902"):
+        corpus.load(tmp_path)
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 11])
+def test_every_bit_of_a_head_is_a_patient(count):
+    masks = [torch.zeros(1, 11, 1, 1, dtype=torch.uint8) for _ in range(count)]
+    for number, mask in enumerate(masks):
+        mask[0, number] = 1
+    bits = carry._bits("a", masks)
+    found = [((bits >> bit) & 1).flatten().nonzero().flatten().tolist() for bit in range(carry.MOST)]
+    assert all(len(patient) == 1 for patient in found)
+    assert len({patient[0] for patient in found}) == min(count, carry.MOST)
 
 
 def test_preparing_without_masks_still_prepares(tmp_path):

@@ -109,6 +109,35 @@ def test_a_checkpoint_that_says_nothing_is_passed_over(written, tmp_path):
     assert json.loads(max(tmp_path.glob("checkpoint-*.json")).read_text())["step"] == STEPS
 
 
+def test_where_no_checkpoint_verifies_nothing_is_begun_anew_or_deleted(tmp_path):
+    run(tmp_path)
+    for path in tmp_path.glob("checkpoint-*.safetensors"):
+        path.write_bytes(b"damaged")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(SetupError, match="none of which reads back"):
+        run(tmp_path, resume=True)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_damaged_checkpoints_do_not_count_as_the_last(tmp_path):
+    run(tmp_path)
+    for step in (7, 8, 9):
+        (tmp_path / f"checkpoint-000000{step}.json").write_bytes(b"{")
+        (tmp_path / f"checkpoint-000000{step}.safetensors").write_bytes(b"damaged")
+    run(tmp_path, resume=True)
+    steps = sorted({int(path.stem[-7:]) for path in tmp_path.glob("checkpoint-*")})
+    assert steps == [2, 4, 6]
+
+
+@pytest.mark.parametrize("left", ["model.safetensors", "log.jsonl"])
+def test_what_a_finished_run_left_is_not_written_over(left, tmp_path):
+    (tmp_path / left).write_bytes(b"precious")
+    with pytest.raises(UsageError, match=f"holds {left} of another run"):
+        run(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [left]
+    assert (tmp_path / left).read_bytes() == b"precious"
+
+
 def test_what_a_kill_left_behind_is_cleared_away(tmp_path):
     run(tmp_path)
     (tmp_path / ".checkpoint-0000006.safetensors.0123.tmp.safetensors").write_bytes(b"half")

@@ -7,18 +7,24 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d, interpolate
 
 from .compact import Compact
+from .tone import apply_curves, local_curves
+
+NODES = 8  # of a tone curve
+WINDOWS = 3  # about 12, 24 and 48 mm wide
 
 
 class Cascade(nn.Module):
     """A wide network turns the scan, averaged to 2 mm, into a coarse T1; a slim one adds the detail at 1 mm.
 
     Which contrast a scan has can only be told from much of the head, and needs no fine voxels: the wide network sees
-    twice as far at an eighth of the cost. The slim one is told the answer and starts from it.
+    twice as far at an eighth of the cost. Its answer, compared with the scan, says what each brightness means around
+    each place; the scan itself, seen through these tone curves, is as sharp as it was. The slim network is given the
+    scan, the coarse answer and what the curves make of it, and starts from there.
 
     Parameters
     ----------
     inputs, outputs : int
-        Channels.
+        Channels; tone curves are taken of the first.
     coarse, fine : sequence of int
         Features of the two networks, as for `Compact`.
     tones, detail : int
@@ -36,8 +42,8 @@ class Cascade(nn.Module):
     ) -> None:
         super().__init__()
         self.coarse = Compact(inputs, outputs, coarse, tones, detail)
-        self.fine = Compact(inputs + outputs, outputs, fine, tones, detail)
-        self.multiple = max(2 * self.coarse.multiple, self.fine.multiple)
+        self.fine = Compact(inputs + outputs + WINDOWS, outputs, fine, tones, detail)
+        self.multiple = max(2 * self.coarse.multiple, self.fine.multiple, 2 * 2**WINDOWS)
         for layer in (self.fine.curves, self.fine.correct):  # at first the coarse answer is the answer
             nn.init.zeros_(layer.weight)
             if layer.bias is not None:
@@ -49,5 +55,13 @@ class Cascade(nn.Module):
         if part == "coarse":
             return self.coarse(x)
         with torch.set_grad_enabled(torch.is_grad_enabled() and part != "fine"):
-            guess = interpolate(self.coarse(avg_pool3d(x, 2)), scale_factor=2, mode="trilinear")
-        return guess + self.fine(torch.cat([x, guess], 1))
+            guess, toned = self.guess(x)
+        return (guess + toned[0]) / 2 + self.fine(torch.cat([x, guess, *toned], 1))
+
+    def guess(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The coarse answer at 1 mm, and what tone curves make of the scan, narrowest window first."""
+        small = avg_pool3d(x, 2)
+        answer = self.coarse(small).float()  # sums over windows want more digits than bf16 has
+        curves = local_curves(small[:, :1].float(), answer[:, :1], nodes=NODES, levels=WINDOWS)
+        toned = [apply_curves(x[:, :1].float(), curve) for curve in curves]
+        return interpolate(answer, scale_factor=2, mode="trilinear"), toned

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool3d, silu
 
+from .tone import hats
+
 
 class Compact(nn.Module):
     """A U-Net on the 2 mm grid that chooses, voxel by voxel, a tone curve for the 1 mm input, and refines the result.
@@ -64,9 +66,8 @@ class Compact(nn.Module):
 
     def tone(self, x: Tensor, curves: Tensor) -> Tensor:
         """Apply to each voxel its own piecewise linear curve."""
-        nodes = torch.linspace(0, 1, self.tones, dtype=x.dtype, device=x.device).view(1, -1, 1, 1, 1)
-        hats = (1 - (x.clamp(0, 1) - nodes).abs() * (self.tones - 1)).clamp(min=0)  # (N, tones, I, J, K)
-        return torch.cat([(c * hats).sum(1, keepdim=True) for c in curves.split(self.tones, 1)], 1)
+        share = hats(x, self.tones)
+        return torch.cat([(c * share).sum(1, keepdim=True) for c in curves.split(self.tones, 1)], 1)
 
 
 class Block(nn.Module):

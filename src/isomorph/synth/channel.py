@@ -11,6 +11,7 @@ import numpy as np
 from ..space import resample
 from ..volume import Volume
 from .bias import Bias
+from .contrasts import is_t1
 from .gamma import Gamma
 from .gantry import matched
 from .head import Anatomy, Grid, Head
@@ -79,6 +80,8 @@ class Channel:
         return Scan(image, measured, truth)
 
     def _painted(self, anatomy: Anatomy, draw: Draw) -> Volume:
+        if anatomy.scan and not anatomy.lesions and "means" in draw and is_t1(draw["means"]):
+            return anatomy.scan
         more = {"lesions": anatomy.lesions} if anatomy.lesions else {}  # contrasts of old need not know of them
         return self.contrast.effect(anatomy.labels, **draw, **more)
 

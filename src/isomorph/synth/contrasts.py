@@ -8,6 +8,8 @@ to 0..1 as prediction clips it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 _NAMES = ("T1", "T2", "FLAIR", "PD", "T2*", "CT")
 _BRIGHTNESS = {
     "air": (0.00, 0.00, 0.00, 0.00, 0.00, 0.00),
@@ -47,3 +49,17 @@ CONTRAST_TABLES = {name: {tissue: row[k] for tissue, row in _BRIGHTNESS.items()}
 
 # What the network is to produce: MP-RAGE, white matter at 1.
 TARGET = "T1"
+
+CEREBRAL = ("fluid", "cortex", "white", "thalamus", "caudate", "putamen", "hippocampus")
+LIKE = 0.25  # of white matter: how far a T1 of another scanner may lie from the table
+
+
+def is_t1(means: Mapping[str, float]) -> bool:
+    """Whether brain tissues are about as bright as in an MP-RAGE, up to a gain.
+
+    Parameters
+    ----------
+    means : tissue to number, arbitrary units
+    """
+    table, white = CONTRAST_TABLES[TARGET], max(means["white"], 1e-6)
+    return all(abs(means[t] / white - table[t]) < LIKE for t in CEREBRAL)

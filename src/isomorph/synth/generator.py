@@ -30,7 +30,7 @@ class Sample(NamedTuple):
     image: Volume  # what the scanners would have given, normalised; then, if wanted, how reliable each channel is
     target: Volume  # what to predict from it: the 1 mm T1, white matter at 1, or a clean channel
     labels: Volume
-    recipe: Draw  # deform, strip, pathology, kept, and for each channel contrast, corruptions, motion
+    recipe: Draw  # deform, strip, pathology, kept, own, and for each channel contrast, corruptions, motion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,7 @@ class Generator:
     channels: tuple[Channel, ...] = (Channel(),)  # the first is the reference
     target: str | int = TARGET  # a table of contrasts, or the number of a channel: that one, clean
     reliability: bool = False  # one more input for each channel: where it was measured
+    own: float = 0.0  # share of samples of a head with a real T1 in which a T1-weighted scan is that T1, not painted
     dropout: float = 0.0  # share of samples of which a random subset of the channels is there
     lesions_in_target: bool = False  # else the target is painted as if they had healed
 
@@ -77,12 +78,13 @@ class Generator:
             "channels": [channel.draw(rng, moves=k > 0) for k, channel in enumerate(self.channels)],
             "kept": self._kept(rng),
             "pathology": self.pathology.draw(rng),
+            "own": rng.random() < self.own,
         }
 
     def replay(self, labels: Volume, target: Volume | None, recipe: Draw, lesions: Volume | None = None) -> Sample:
         """Follow a recipe: the same recipe always gives the same sample."""
         # Act one: anatomy. Labels, masks and target share one field and one interpolation.
-        head = Head(labels, lesions, recipe)
+        head = Head(labels, lesions, recipe, target if recipe["own"] else None)
         # Acts two and three: the contrast of each channel, and its acquisition.
         plan = zip(self.channels, recipe["channels"], recipe["kept"], strict=True)
         scans = {
@@ -116,6 +118,6 @@ class Generator:
             return clean
         if target is not None and self.target == TARGET:
             return pull(target, head.source, head.grid.affine, mode="bilinear")
-        labels, lesions = head.reference
+        labels, lesions, _ = head.reference
         ill = {"lesions": lesions} if self.lesions_in_target else {}
         return paint(labels, means=CONTRAST_TABLES[self.target], stds=SILENT, seed=0, **ill)

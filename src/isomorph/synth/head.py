@@ -35,6 +35,7 @@ class Anatomy(NamedTuple):
 
     labels: Volume
     lesions: Volume | None  # soft maps, if anything grew
+    scan: Volume | None = None  # the real T1 of this head, where a T1 is to be that one
 
 
 class Head:
@@ -47,9 +48,12 @@ class Head:
     lesions : Volume or None
         Masks of patients in the same place, one bit each.
     recipe : draws of deform, strip and pathology
+    scan : Volume, optional
+        The real T1 of that head.
     """
 
-    def __init__(self, labels: Volume, lesions: Volume | None, recipe: Draw) -> None:
+    def __init__(self, labels: Volume, lesions: Volume | None, recipe: Draw, scan: Volume | None = None) -> None:
+        self.scan = scan
         self.labels, self.mirrored, self.strip = labels, recipe["deform"]["mirror"], recipe["strip"]
         self.place = placement(labels, **recipe["deform"])
         self.grid, self.lesions = Grid(self.place.shape, self.place.affine), None
@@ -75,7 +79,8 @@ class Head:
     @cached_property
     def reference(self) -> Anatomy:
         """On the grid of the sample; whole, for a target, whatever skull stripping bit off."""
-        return _stripped(self._whole, self.lesions, self.strip | {"bites": []})
+        scan = self.scan and pull(self.scan, self.source, self.grid.affine, mode="bilinear")
+        return _stripped(self._whole, self.lesions, scan, self.strip | {"bites": []})
 
     @cached_property
     def found(self) -> Anatomy:
@@ -94,15 +99,17 @@ class Head:
         """
         at = transformed(positions(grid.shape, grid.affine, self.labels.data.device), back)
         lesions = self.lesions and pull(self.lesions, at, grid.affine, mode="bilinear")
-        return _stripped(self._labels(self.place.source(at), grid.affine), lesions, self.strip)
+        source = self.place.source(at)
+        scan = self.scan and pull(self.scan, source, grid.affine, mode="bilinear")
+        return _stripped(self._labels(source, grid.affine), lesions, scan, self.strip)
 
     def _labels(self, source: Tensor, affine: np.ndarray) -> Volume:
         labels = pull(self.labels, source, affine, mode="nearest")
         return labels.with_data(swap_sides(labels.data)) if self.mirrored else labels
 
 
-def _stripped(labels: Volume, lesions: Volume | None, draw: Draw) -> Anatomy:
+def _stripped(labels: Volume, lesions: Volume | None, scan: Volume | None, draw: Draw) -> Anatomy:
     left = strip(labels, **draw)
     if lesions and left is not labels:  # what is taken off takes its lesions along
         lesions = lesions.with_data(lesions.data * (left.data > 0))
-    return Anatomy(left, lesions)
+    return Anatomy(left, lesions, scan and scan.with_data(scan.data.clamp(min=0) * (left.data > 0)))

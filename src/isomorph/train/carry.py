@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import cycle, islice
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -54,11 +55,16 @@ def carrier(folder: Path, *, report: Callable[[str], None]) -> Carry | None:
     masks = [_mask(path, template) for path in paths]
 
     def carry(name: str, labels: Volume, target: Volume | None) -> Volume:
-        chosen = Random(f"lesions/{name}").sample(range(len(masks)), min(MOST, len(masks)))
-        bits = sum((masks[index] << bit for bit, index in enumerate(chosen)), torch.zeros_like(masks[0]))
-        return _warped(ants, template, template.with_data(bits), _brain(labels, target))
+        return _warped(ants, template, template.with_data(_bits(name, masks)), _brain(labels, target))
 
     return carry
+
+
+def _bits(name: str, masks: list[torch.Tensor]) -> torch.Tensor:
+    """The masks chosen for a head, one bit each; where there are fewer than bits, they come again."""
+    chosen = Random(f"lesions/{name}").sample(range(len(masks)), min(MOST, len(masks)))
+    repeated = islice(cycle(chosen), MOST)
+    return sum((masks[index] << bit for bit, index in enumerate(repeated)), torch.zeros_like(masks[0]))
 
 
 def _mask(path: Path, template: Volume) -> torch.Tensor:

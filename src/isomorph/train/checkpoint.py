@@ -32,7 +32,7 @@ def open_folder(folder: Path, recipe: Recipe, *, resume: bool, write: bool = Tru
     Raises
     ------
     UsageError
-        If it holds checkpoints and `resume` was not asked for, or they are those of another recipe.
+        If it holds checkpoints, a model or a log and `resume` was not asked for, or checkpoints of another recipe.
     SetupError
         If it cannot be written.
     """
@@ -45,6 +45,8 @@ def open_folder(folder: Path, recipe: Recipe, *, resume: bool, write: bool = Tru
                 f"{folder.name} holds checkpoints of another recipe; give the same recipe and --set, or begin a new "
                 "folder with --start and the model of the old one."
             )
+    elif not resume and (left := _remains(folder)):
+        raise UsageError(f"{folder.name} holds {left} of another run; give another folder, or move it away.")
     if write:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -93,24 +95,52 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+    folder: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, *, write: bool = True
 ) -> State | None:
-    """Load the newest checkpoint that verifies.
+    """Load the newest checkpoint that verifies; newer ones are removed, so that they do not count as the last.
+
+    Parameters
+    ----------
+    folder : of the run
+    network, average, optimiser : loaded into
+    write : only look, if not: of several processes one writes
 
     Returns
     -------
     The state it was saved with, or None where there is no checkpoint
+
+    Raises
+    ------
+    SetupError
+        If there are checkpoints and none verifies. They are untouched.
     """
-    for path in sorted(folder.glob("checkpoint-*.json"), reverse=True):
+    paths = sorted(folder.glob("checkpoint-*.json"), reverse=True)
+    for number, path in enumerate(paths):
         found = _verified(path)
         if found is None:
             continue
+        for newer in paths[:number] if write else []:
+            newer.unlink(missing_ok=True)
+            _tensors(newer).unlink(missing_ok=True)
         state, tensors = found
         for prefix, module in (("network.", network), ("average.", average)):
             module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         _unflatten(optimiser, tensors, state["optimiser"])
         return state
+    if paths:
+        raise SetupError(
+            f"E703 {folder.name} holds {len(paths)} checkpoints, none of which reads back as written; restore one from "
+            "a copy, or begin again in another folder."
+        )
     return None
+
+
+def _remains(folder: Path) -> str:
+    """What a run that has no checkpoints left behind."""
+    log = folder / "log.jsonl"
+    if (folder / "model.safetensors").exists():
+        return "model.safetensors"
+    return log.name if log.exists() and log.stat().st_size else ""
 
 
 def _tensors(path: Path) -> Path:

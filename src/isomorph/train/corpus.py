@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from ..errors import NothingFound, SetupError, UsageError
@@ -80,6 +80,8 @@ def load(corpus: str | Path) -> list[Head]:
     ------
     NothingFound
         If there are none.
+    SetupError
+        If one is damaged.
     """
     paths = sorted(Path(corpus).glob("*.safetensors"))
     if not paths:
@@ -222,7 +224,10 @@ def _write(head: Head, path: Path) -> None:
 
 
 def _read(path: Path) -> Head:
-    with safe_open(path, "pt") as file:
-        affine = np.array(json.loads(file.metadata()["affine"]))
-        volumes = {key: Volume(file.get_tensor(key), affine) for key in file.keys()}  # noqa: SIM118
-    return Head(path.stem, volumes["labels"], volumes.get("target"), volumes.get("lesions"))
+    try:
+        with safe_open(path, "pt") as file:
+            affine = np.array(json.loads(file.metadata()["affine"]))
+            volumes = {key: Volume(file.get_tensor(key), affine) for key in file.keys()}  # noqa: SIM118
+        return Head(path.stem, volumes["labels"], volumes.get("target"), volumes.get("lesions"))
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        raise SetupError(f"E902 {path} is damaged, or no prepared head; delete it and prepare again.") from None

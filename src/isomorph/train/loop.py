@@ -25,10 +25,13 @@ from .checkpoint import load_checkpoint, open_folder, save_checkpoint
 from .corpus import Head
 from .journal import Journal
 from .machine import accelerator, deaf, spare
+from .muon import Muon
 from .objective import Objective
 from .pictures import draw
 from .source import Batch, Samples, split
 from .validate import run_part, validate
+
+OPTIMISERS: dict[str, type[torch.optim.AdamW]] = {"adamw": torch.optim.AdamW, "muon": Muon}
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -133,9 +136,9 @@ class Run:
         if start:
             _begin_with(network, start)
         average = copy.deepcopy(network).requires_grad_(False)
-        optimiser = torch.optim.AdamW(network.parameters(), weight_decay=settings.weight_decay)
+        optimiser = OPTIMISERS[settings.optimiser](network.parameters(), weight_decay=settings.weight_decay)
         open_folder(out, recipe, resume=resume, write=self.main)
-        state = (load_checkpoint(out, network, average, optimiser) if resume else None) or {"step": 0}
+        state = (load_checkpoint(out, network, average, optimiser, write=self.main) if resume else None) or {"step": 0}
         self.step, self.seconds = state["step"], state.get("seconds", 0.0)
         self.losses, self.whole = list(state.get("losses", [])), True
         network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

@@ -111,11 +111,13 @@ def synthesises(model: Model) -> Model:
     Raises
     ------
     SetupError
-        If it gives labels, or wants several scans at once.
+        If it gives labels or a scan in its own units, or wants several scans at once.
     """
     name, arguments = model.card.get("name", "this model"), model.card.get("arguments", {})
     if model.card.get("kind", "synthesis") != "synthesis":
         raise SetupError(f"E906 {name} gives labels, not an image; choose a model that synthesises.")
+    if isinstance(model.card.get("target"), int):
+        raise SetupError(f"E906 {name} sharpens a scan in its own units, not a T1; choose a model that synthesises.")
     scans = arguments.get("inputs", 1) // (2 if model.card.get("reliability") else 1)
     if scans != 1:
         raise SetupError(f"E906 {name} wants {scans} scans of one exam; choose a model for single scans.")

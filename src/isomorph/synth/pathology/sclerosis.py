@@ -77,7 +77,7 @@ def _ovoid(
     fade: float,
     hole: float,
 ) -> Patch:
-    box = box_around(anatomy, centre, radius * length + fade)
+    box = box_around(anatomy, centre, length * (1.5 * radius + fade))  # the border is warped by half
     offset = offsets(anatomy, box, centre)
     along = (offset * axis.view(3, 1, 1, 1)).sum(0)
     square = offset.square().sum(0) - along.square() * (1 - length**-2)

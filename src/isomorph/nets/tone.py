@@ -1,0 +1,97 @@
+"""What does each brightness mean here? Local tone curves from a scan to a rough idea of the answer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool3d, interpolate
+
+DOUBT = 0.004  # weight of what the wider window says, as a share of the voxels of this one
+
+
+def hats(x: Tensor, nodes: int) -> Tensor:
+    """Shares of evenly spaced levels, 0 to 1, in each intensity: at most two are not zero, together they are 1.
+
+    Parameters
+    ----------
+    x : (N, 1, I, J, K) tensor
+        Clipped to 0..1.
+    nodes : int
+
+    Returns
+    -------
+    (N, nodes, I, J, K) tensor
+    """
+    levels = torch.linspace(0, 1, nodes, dtype=x.dtype, device=x.device).view(1, -1, 1, 1, 1)
+    return (1 - (x.clamp(0, 1) - levels).abs() * (nodes - 1)).clamp(min=0)
+
+
+def local_curves(x: Tensor, y: Tensor, *, nodes: int, levels: int) -> list[Tensor]:
+    """Mean of `y` where `x` has each of `nodes` levels, in windows that double in width [1]_.
+
+    A window in which a brightness does not occur asks the next wider one.
+
+    Parameters
+    ----------
+    x, y : (N, 1, I, J, K) tensors
+        Normalised scan, and a guess of the answer; I, J and K multiples of ``2 ** levels``.
+    nodes : int
+        Of the curve, evenly spaced over 0 to 1.
+    levels : int
+        Number of windows: about 6, 12, 24, ... voxels wide.
+
+    Returns
+    -------
+    list of (N, nodes, i, j, k) tensors
+        Narrowest window first, on grids coarser by 2, 4, 8, ...
+
+    References
+    ----------
+    .. [1] The bilateral grid of Chen et al., SIGGRAPH 2007, doi:10.1145/1276377.1276506, in three dimensions.
+    """
+    share = hats(x, nodes)
+    sums, pyramid = torch.cat([share, share * y], 1), []
+    for _ in range(levels):
+        sums = avg_pool3d(sums, 2)
+        pyramid.append(sums)
+    curve = avg_pool3d(y, 2**levels).expand(-1, nodes, -1, -1, -1)  # widest of all: the same for every brightness
+    curves: list[Tensor] = []
+    for sums in reversed(pyramid):
+        count, total = triangle(sums).split(nodes, 1)
+        curve = (total + DOUBT * interpolate(curve, count.shape[2:], mode="trilinear")) / (count + DOUBT)
+        curves.insert(0, curve)
+    return curves
+
+
+def apply_curves(x: Tensor, curves: Tensor) -> Tensor:
+    """Each voxel through the curve of its place.
+
+    Parameters
+    ----------
+    x : (N, 1, I, J, K) tensor
+    curves : (N, nodes, i, j, k) tensor
+        On the same grid or a coarser one.
+
+    Returns
+    -------
+    (N, 1, I, J, K) tensor
+    """
+    nodes, y = curves.shape[1], torch.zeros_like(x)
+    place = x.clamp(0, 1) * (nodes - 1)
+    for k in range(nodes):  # one by one: all nodes of all voxels at once would be eight times the memory, and slower
+        share = (1 - (place - k).abs()).clamp(min=0)
+        y = y.addcmul(share, interpolate(curves[:, k : k + 1], x.shape[2:], mode="trilinear"))
+    return y
+
+
+def triangle(x: Tensor) -> Tensor:
+    """Triangular window, five voxels wide on each axis; what lies beyond the border does not count."""
+    for axis in (2, 3, 4):
+        kernel = [3 if k == axis else 1 for k in (2, 3, 4)]
+        pad = [k // 2 for k in kernel]
+        for _ in range(2):
+            if x.shape[axis] < 3:  # all lie within one voxel of each other; PyTorch does not pool so few
+                x = x.mean(axis, keepdim=True).expand_as(x)
+            else:
+                x = avg_pool3d(x, kernel, 1, pad, count_include_pad=False)
+    return x

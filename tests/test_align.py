@@ -1,0 +1,27 @@
+"""A head that moved by a known amount is put back."""
+
+import numpy as np
+import phantoms
+import pytest
+import torch
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from isomorph.evaluate.align import aligned
+from isomorph.volume import Volume
+
+pytest.importorskip("ants")
+
+
+@pytest.mark.parametrize(("turn", "shift"), [((0, 0, 0), (0.5, -2.0, 3.0)), ((4.0, -3.0, 5.0), (-3.0, 1.0, -2.0))])
+def test_a_known_movement_is_undone(turn, shift):
+    shape, spacing = (64, 72, 60), np.diag([1.5, 1.5, 1.5])
+    cloud = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=shape), 3)  # an ellipsoid hardly shows a turn
+    fixed = Volume(torch.tensor(cloud / cloud.std(), dtype=torch.float32)[None], phantoms.centred(shape, spacing))
+    move = np.eye(4)
+    move[:3, :3], move[:3, 3] = Rotation.from_euler("xyz", turn, degrees=True).as_matrix(), shift
+    moved = Volume(fixed.data, move @ fixed.affine)
+    back = aligned(moved, fixed)
+    corners = np.array([[0, 0, 0, 1], [63, 0, 59, 1], [63, 71, 0, 1], [0, 71, 59, 1]]).T
+    assert np.abs((back.affine - fixed.affine) @ corners).max() < 0.5  # mm
+    assert back.data is moved.data
