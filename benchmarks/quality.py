@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from isomorph import io
+from isomorph.align import aligned
 from isomorph.demo import compare
 from isomorph.evaluate import METRICS
-from isomorph.evaluate.align import aligned
 from isomorph.evaluate.brain import rough_brain_mask
 from isomorph.evaluate.thin import thicken
 from isomorph.predict import synthesise

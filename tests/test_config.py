@@ -58,7 +58,8 @@ def test_a_contrast_of_another_kind_begins_anew():
 
 def test_a_stage_overrides_the_generator():
     recipe = config.load("default")
-    first, last = (config.stage_generator(recipe, recipe.training.stages[k]) for k in (0, -1))
+    sharp, first, last = (config.stage_generator(recipe, stage) for stage in recipe.training.stages)
+    assert (sharp.target, last.target) == (0, "T1")
     assert first.deform.spacing > last.deform.spacing
     assert first.channels[0].corruptions[0].strength < last.channels[0].corruptions[0].strength
     assert last == recipe.generator

@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from isomorph.nets import NETWORKS, Cascade, Compact, UNet
+from isomorph.nets.cascade import SHARES
 from isomorph.nets.compact import depth_to_space, space_to_depth
 
 SMALL = {
-    "cascade": {"coarse": (4, 8), "fine": (4,)},
+    "cascade": {"sharp": (4,), "coarse": (4, 8), "fine": (4,)},
     "compact": {"features": (4, 8, 8)},
     "unet": {"features": 2, "levels": 3},
 }
@@ -74,15 +75,30 @@ def test_a_patch_and_a_head_are_treated_alike():
 
 def test_a_new_cascade_gives_the_coarse_answer_and_the_scan_seen_through_its_curves():
     torch.manual_seed(0)
-    net, x = Cascade(coarse=(4, 8), fine=(4,)).eval(), torch.rand(1, 1, 32, 32, 32)
+    net, x = Cascade(sharp=(4,), coarse=(4, 8), fine=(4,)).eval(), torch.rand(1, 1, 32, 32, 32)
     coarse = net(torch.nn.functional.avg_pool3d(x, 2), "coarse")
     guess, toned = net.guess(x)
     assert torch.allclose(guess, torch.nn.functional.interpolate(coarse, scale_factor=2, mode="trilinear"))
-    assert torch.allclose(net(x), (guess + toned[0]) / 2)
+    assert torch.equal(net(x, "sharp"), x)
+    mixed = sum(share * image for share, image in zip(SHARES, [guess, *toned], strict=True))
+    assert torch.allclose(net(x), mixed, atol=1e-6)
+
+
+def test_every_part_after_the_first_sees_the_sharp_scan():
+    torch.manual_seed(0)
+    net, x = Cascade(2, sharp=(4,), coarse=(4, 8), fine=(4,)).eval(), torch.rand(1, 2, 32, 32, 32)
+    for layer in (net.sharp.network.correct, net.fine.correct):
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    sharp = torch.cat([net(x, "sharp"), x[:, 1:]], 1)
+    whole = net(x)
+    assert not torch.allclose(sharp, x, atol=0.01)
+    net.sharp = torch.nn.Identity()
+    net.sharp.forward = lambda x: x[:, :1]
+    assert torch.equal(net(sharp), whole)
 
 
 def test_going_to_2_mm_and_back_shifts_nothing():
-    net = Cascade(coarse=(4, 8), fine=(4,)).eval()
+    net = Cascade(sharp=(4,), coarse=(4, 8), fine=(4,)).eval()
     net.coarse = torch.nn.Identity()
     ramp = torch.arange(32.0).view(1, 1, 32, 1, 1).expand(1, 1, 32, 32, 32) / 31
     guess, toned = net.guess(ramp)
@@ -91,7 +107,7 @@ def test_going_to_2_mm_and_back_shifts_nothing():
 
 
 @pytest.mark.parametrize(
-    "net", [Compact(features=(4, 8)), Cascade(coarse=(4, 8), fine=(4,))], ids=["compact", "cascade"]
+    "net", [Compact(features=(4, 8)), Cascade(sharp=(4,), coarse=(4, 8), fine=(4,))], ids=["compact", "cascade"]
 )
 def test_training_and_evaluation_agree(net):
     x = torch.rand(1, 1, 32, 32, 32)

@@ -17,6 +17,7 @@ from .errors import UsageError
 from .io.target import present, trouble
 from .place import place
 from .report.sheet import contact_sheet, drawing
+from .structures import anatomical
 from .synth import Sample
 from .train.corpus import Head, available, levelled
 from .train.source import share
@@ -76,8 +77,7 @@ def generate(
     rows: dict[str, dict[str, Tensor]] = {}
     for k in range(n):
         rng = Random(f"{seed}/{k}")
-        name = rng.choices(list(heads), [share(head, plan.weights) for head in heads])[0]
-        head = heads[name]()
+        name, head = _drawn(plan, heads, rng)
         sample = generator(head.labels, head.target, rng.getrandbits(31), head.lesions)
         about = {"recipe": plan.name, "seed": seed, "sample": k, "head": name, "generator": table}
         _write(sample, out / _name(k), about, overwrite)
@@ -100,6 +100,18 @@ def _heads(plan: Recipe, data: str | Path | None) -> dict[str, Callable[[], Head
     if not wanted:
         raise UsageError(f"the recipe trains on none of the {len(heads)} heads; see its held_out and weights.")
     return wanted
+
+
+def _drawn(plan: Recipe, heads: dict[str, Callable[[], Head]], rng: Random) -> tuple[str, Head]:
+    """A head as training draws it: for a segmentation one that names structures."""
+    names = list(heads)
+    while names:
+        name = rng.choices(names, [share(head, plan.weights) for head in names])[0]
+        head = heads[name]()
+        if plan.kind != "segmentation" or anatomical(head.labels.data) > 0:
+            return name, head
+        names.remove(name)
+    raise UsageError(f"none of {len(heads)} heads names structures, which a segmentation learns; give label maps.")
 
 
 def _name(k: int) -> str:

@@ -12,7 +12,7 @@ from isomorph.synth.artefacts.ghosting import ghosting
 from isomorph.synth.artefacts.orientation import across, in_plane
 from isomorph.synth.artefacts.quantise import quantise
 from isomorph.synth.artefacts.reslice import reslice
-from isomorph.synth.artefacts.slice_motion import displaced, slice_motion
+from isomorph.synth.artefacts.slice_motion import beside, displaced, slice_motion
 from isomorph.synth.artefacts.spikes import spikes
 from isomorph.synth.artefacts.view import view
 from isomorph.synth.artefacts.wrap import wrap
@@ -79,6 +79,26 @@ def test_motion_has_its_size_and_interleaving_makes_neighbours_differ():
         assert shifts[interleave].std().item() == pytest.approx(2.0, rel=0.02)
     assert shifts[2].diff().abs().mean() > 1.5 * shifts[1].diff().abs().mean()
     assert torch.equal(shifts[1].sort().values.round(decimals=3), shifts[2].sort().values.round(decimals=3))
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_a_slice_is_taken_from_beside_its_place_by_its_mm(axis):
+    """A ramp through the stack, in mm: each slice shows the place from which it was taken, up to the two ends."""
+    n, spacing = 12, [1.0, 1.0, 1.0]
+    spacing[axis] = 4.0
+    ramp = (4.0 * torch.arange(n)).view(1, n, 1, 1).expand(1, n, 5, 5).movedim(1, axis + 1).contiguous()
+    shifts = torch.tensor([0.0, 1.5, -2.0, 4.0, 0.0, 6.0, -3.0, 0.5, 0.0, -1.0, 2.0, 3.0])
+    y = beside(stack(ramp, spacing), 0, shifts).data.movedim(axis + 1, 1)[0, :, 2, 2]
+    expected = (4.0 * torch.arange(n) + shifts).clamp(max=44.0)
+    torch.testing.assert_close(y, expected)
+
+
+def test_motion_goes_through_the_slices_as_far_as_along_them():
+    n = 80
+    through = (4.0 * torch.arange(n)).view(1, 1, 1, n).expand(1, 6, 6, n).contiguous()
+    y = slice_motion(stack(through, (1.0, 1.0, 4.0)), axis=2, shift=2.0, turn=0.0, interleave=2, seed=3).data
+    moved = (y - through)[0, 3, 3, 3:-3]
+    assert moved.std().item() == pytest.approx(2.0, rel=0.15)
 
 
 def test_dropped_slices_lose_their_signal_and_no_other(noise):

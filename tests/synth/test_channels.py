@@ -136,6 +136,25 @@ def test_super_resolution_has_the_channel_before_it_was_sliced_as_its_target(hea
     assert image.mean().item() == pytest.approx(target.mean().item(), rel=0.03)
 
 
+def test_what_stands_behind_the_slices_is_not_in_a_clean_target(head):
+    """The order of a recipe decides: what comes before the slices stays, what comes behind them is a fault."""
+    bias = Bias(strength=(0.6, 0.6))
+    for steps, stays in (((bias, AXIAL, WINDOW), True), ((AXIAL, bias, WINDOW), False)):
+        whole = generator(Channel(contrast=PLAIN, corruptions=steps), target=0)
+        sample = whole(head, None, seed=2)
+        draw = sample.recipe["channels"][0]
+        clean = PLAIN.effect(sample.labels, **draw["contrast"])
+        if stays:
+            clean = bias.effect(clean, **draw["corruptions"][0])
+        seen = clean.data > 0.1
+        factor = (sample.target.data / clean.data)[seen & (sample.target.data < 1)]
+        assert factor.std() < 1e-4 * factor.mean()
+    nothing = generator(Channel(contrast=PLAIN, corruptions=(bias, WINDOW)), target=0)(head, None, seed=2)
+    clean = PLAIN.effect(nothing.labels, **nothing.recipe["channels"][0]["contrast"]).data
+    factor = (nothing.target.data / clean)[(clean > 0.1) & (nothing.target.data < 1)]
+    assert factor.std() < 1e-4 * factor.mean()  # a scan without slices: all that is done to it is a fault
+
+
 def test_any_channel_can_be_the_target(head):
     whole = generator(channel(), channel(AXIAL), target=1)
     sample = whole(head, None, seed=2)

@@ -12,12 +12,13 @@ import torch
 
 from isomorph.intensity import HOUNSFIELD, soft_tissue
 from isomorph.labels import CLUSTER, LABELS, LESION_TISSUES, TISSUES
-from isomorph.synth import CONTRASTS, Generator
+from isomorph.synth import CONTRASTS, Deform, Generator
+from isomorph.synth.anatomy import Strip
 from isomorph.synth.channel import Channel
 from isomorph.synth.contrasts import CONTRAST_TABLES
 from isomorph.synth.furniture import furniture
 from isomorph.synth.gantry import Gantry, ct_slices
-from isomorph.synth.hounsfield import AIR, HOUNSFIELD_TABLE, Hounsfield, hounsfield
+from isomorph.synth.hounsfield import AIR, FAT, HOUNSFIELD_TABLE, Hounsfield, hounsfield
 from isomorph.synth.measured import Measured, sampled
 from isomorph.synth.pathology import Pathology
 from isomorph.synth.physics import BRAIN, PROTOCOLS, LowField, Physics, acquire
@@ -238,6 +239,20 @@ def test_tissues_have_their_hounsfield_units():
         assert y.data.mean().item() == pytest.approx(HU[tissue], abs=0.1)
 
 
+def test_fat_and_muscle_lie_side_by_side_not_voxel_by_voxel():
+    """As uneven as was said; neighbours are alike, and what lies two lumps away is not. A brain is even."""
+    said = PLAIN | {"means": HU, "stds": SILENT | {"soft": 15.0}}
+    y = hounsfield(block(507, 64), **said).data[0] - HU["soft"]
+    assert y.std().item() == pytest.approx(15, rel=0.25)
+    for axis in range(3):
+        for distance, alike in ((1, (0.8, 1.0)), (16, (-0.15, 0.15))):
+            pair = [y.narrow(axis, first, 64 - distance).flatten() for first in (0, distance)]
+            assert alike[0] < torch.corrcoef(torch.stack(pair))[0, 1] < alike[1]
+    assert hounsfield(block(2, 64), **said).data.std() < 1e-3
+    uneven = hounsfield(block(507, 64), **said | {"stds": SILENT | {"soft": 80.0}}).data
+    assert (uneven.min().item(), uneven.max().item()) == pytest.approx((FAT, HU["muscle"]), abs=0.01)
+
+
 def test_edges_mix_in_hounsfield_units_before_the_clip():
     """A slice that is a fifth bone is as white as bone; had it been clipped first, it would be grey."""
     x = block(2, 40)
@@ -266,6 +281,53 @@ def test_the_noise_of_the_beam_is_in_hounsfield_units_and_correlated_in_the_slic
         (noise[1:], noise[:-1]), (noise[..., 1:], noise[..., :-1])))  # fmt: skip
     assert along > 0.5
     assert abs(through) < 0.1
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_the_noise_is_grainy_in_the_slice_whichever_way_it_lies(axis):
+    x = Volume(torch.full((1, 40, 40, 40), 40.0), np.eye(4))
+    spacing = [1.0, 1.0, 1.0]
+    spacing[axis] = 4.0
+    still = {"spacing": spacing, "thickness": [0.1] * 3, "alpha": 0.58, "offset": [0.0] * 3}
+    noise = ct_slices(x, **still, sigma=4.0, grain=3.0, seed=2).data[0] - 40
+    for k in range(3):
+        n = noise.shape[k]
+        ahead, behind = noise.narrow(k, 1, n - 1).flatten(), noise.narrow(k, 0, n - 1).flatten()
+        alike = torch.corrcoef(torch.stack([ahead, behind]))[0, 1]
+        assert abs(alike) < 0.1 if k == axis else alike > 0.5
+
+
+def test_the_slices_of_a_ct_of_cubes_are_axial():
+    x = Volume(torch.full((1, 40, 40, 40), 40.0), np.eye(4))
+    still = {"spacing": [1.0] * 3, "thickness": [0.1] * 3, "alpha": 0.58, "offset": [0.0] * 3}
+    noise = ct_slices(x, **still, sigma=4.0, grain=3.0, seed=2).data[0] - 40
+    alike = [torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1] for a, b in (
+        (noise[1:], noise[:-1]), (noise[:, 1:], noise[:, :-1]), (noise[..., 1:], noise[..., :-1]))]  # fmt: skip
+    assert min(alike[:2]) > 0.5
+    assert abs(alike[2]) < 0.1
+
+
+def test_a_gantry_takes_axial_slices_and_a_share_is_reformatted():
+    def planes(**options):
+        draws = [Gantry(thick=1.0, **options).draw(Random(k))["spacing"] for k in range(400)]
+        return [sum(spacing.index(max(spacing)) == axis for spacing in draws) / 400 for axis in range(3)]
+
+    assert planes(reformatted=0.0) == [0, 0, 1]
+    assert planes(reformatted=0.4) == pytest.approx([0.2, 0.2, 0.6], abs=0.06)
+
+
+def test_a_clean_ct_is_clipped_as_every_ct_is(head):
+    """Super-resolution of a CT: bone in the target is as white as 80 HU, whatever its Hounsfield units."""
+    slices = Gantry(noise=(0.0, 0.0), thick=1.0, orientation="axial", reformatted=0.0, spacing=(3.0, 3.0))
+    channel = Channel(contrast=Hounsfield(), corruptions=(slices, Window(gain=(1.0, 1.0))))
+    still = Deform(rotation=0, scale=0, shear=0, velocity=(0, 0), mirror=0)
+    sample = Generator(channels=(channel,), target=0, deform=still, strip=Strip(stripped=0.0))(head, None, seed=1)
+    draw = sample.recipe["channels"][0]
+    clean = soft_tissue(hounsfield(sample.labels, **draw["contrast"]).data)
+    factor = sample.target.data[clean > 5] / clean[clean > 5]
+    dim = sample.target.data[clean > 5] < 1
+    assert factor[dim].std() < 1e-4 * factor[dim].mean()
+    assert sample.target.data.max() <= sample.image.data.max() + 0.05
 
 
 def test_calcium_fills_the_share_that_is_said():

@@ -10,19 +10,24 @@ import torch
 from torch.nn.functional import interpolate
 
 from isomorph.labels import CLUSTER, LESION_TISSUES, TISSUES
-from isomorph.synth import Generator
+from isomorph.synth import Channel, Generator, Motion
 from isomorph.synth.contrasts import CONTRAST_TABLES
 from isomorph.synth.coordinates import positions
 from isomorph.synth.deform import Deform, placement
-from isomorph.synth.mixture import paint
+from isomorph.synth.head import Head
+from isomorph.synth.mixture import Mixture, paint
 from isomorph.synth.pathology import Pathology, grow, pathology
 from isomorph.synth.pathology.anatomy import Anatomy
 from isomorph.synth.pathology.bleeding import haemorrhage, radius_of
 from isomorph.synth.pathology.grow import KINDS
 from isomorph.synth.pathology.move import Mass, displacement, moved
+from isomorph.synth.pathology.resection import resection
 from isomorph.synth.pathology.sclerosis import _ovoid
 from isomorph.synth.pathology.shape import overlay
+from isomorph.synth.pathology.stroke import FRESH, lacunes, stroke
 from isomorph.synth.pathology.tumour import tumour
+from isomorph.synth.slices import Slices
+from isomorph.synth.window import Window
 from isomorph.volume import Volume
 
 SILENT = dict.fromkeys(TISSUES, 0.0)
@@ -122,6 +127,46 @@ def test_a_tumour_is_a_core_in_a_rim_in_oedema_that_fades():
     solid = maps(tumour, block(), size=20.0, rim=0.0, oedema=0.0, fade=8.0, **ROUND)["lesion"][24, 24, 24:]
     assert solid[10].item() == pytest.approx(0.5, abs=0.03)  # half way at the radius
     assert ((solid > 0.02) & (solid < 0.98)).sum() >= 6
+
+
+def ball(diameter):
+    return math.pi / 6 * diameter**3
+
+
+def test_a_stroke_is_swollen_then_eaten_up_from_its_middle():
+    said = {"size": 20.0, "fade": 1.0, **ROUND}
+    fresh = maps(stroke, block(), **said, age=0.1)
+    assert fresh["oedema"].sum().item() == pytest.approx(FRESH * ball(20), rel=0.05)
+    assert fresh["oedema"].max().item() == pytest.approx(FRESH)
+    assert not fresh["cavity"].any()
+    for age in (0.5, 1.0):
+        old = maps(stroke, block(), **said, age=age)
+        assert (old["cavity"] + old["lesion"]).sum().item() == pytest.approx(ball(20), rel=0.05)
+        assert old["cavity"].sum().item() == pytest.approx(ball(20 * (age - 0.05)), rel=0.25)
+        assert old["cavity"][24, 24, 24] > 0.99
+        assert (old["lesion"][24, 24, 33] > 0.4) == (age < 1)  # the rim of what is not yet fluid
+
+
+@pytest.mark.parametrize("age", [0.0, 0.7])
+def test_lacunes_are_as_many_and_as_large_as_was_said(age):
+    """In a large block none of a few small ones lies on another or at the edge, for this seed."""
+    there = maps(lacunes, block(n=96), count=4, size=[8.0, 8.0], age=age, seed=11)
+    whole = there["lesion"] + there["cavity"]
+    assert whole.sum().item() == pytest.approx(4 * ball(8), rel=0.15)
+    assert there["cavity"].max().item() == pytest.approx(age, abs=0.02)
+
+
+def test_a_resection_is_a_ball_of_fluid_with_a_gliotic_wall():
+    there = maps(resection, block(), size=20.0, gliosis=3.0, **ROUND)
+    assert there["cavity"].sum().item() == pytest.approx(ball(20), rel=0.05)
+    line = {tissue: share[24, 24, 24:] for tissue, share in there.items()}
+    assert line["cavity"][:8].min() > 0.99
+    assert line["cavity"][10].item() == pytest.approx(0.5, abs=0.05)
+    assert line["lesion"][11] > 0.4
+    assert line["lesion"][15:].max() < 0.02  # 1.5 of a wall, 3 beyond it: 14.5 mm
+    x = block()
+    x.data[0, :, :, 30:] = 0  # beyond the brain there is nothing to take out
+    assert not maps(resection, x, size=20.0, gliosis=3.0, **ROUND)["cavity"][:, :, 33:].any()
 
 
 def test_oedema_follows_white_matter():
@@ -241,6 +286,40 @@ def test_the_image_is_ill_and_the_target_healthy(brain):
     assert painted.target.data[white].min() > 0.3  # no blood, partial volume alone
     kept = Generator(pathology=ill.pathology, lesions_in_target=True).replay(brain, None, painted.recipe)
     assert not torch.equal(kept.target.data, painted.target.data)
+
+
+def test_a_switch_shows_lesions_in_a_real_target_too(brain):
+    """As bright as they are in a T1, in their share of each voxel; what is healthy stays what it was."""
+    real = brain.with_data(torch.where(brain.data > 0, 0.8, 0.0))
+    ill = Generator(pathology=Pathology(haemorrhage=1.0, haemorrhage_volume=(2.0, 3.0)))
+    healed = ill(brain, real, seed=2)
+    shown = Generator(pathology=ill.pathology, lesions_in_target=True).replay(brain, real, healed.recipe)
+    assert torch.equal(shown.image.data, healed.image.data)
+    lesions = Head(brain, None, healed.recipe).reference.lesions.data
+    sick = lesions.sum(0)
+    assert (sick > 0.99).sum() > 100
+    assert torch.equal(shown.target.data[0][sick == 0], healed.target.data[0][sick == 0])
+    table = torch.tensor([CONTRAST_TABLES["T1"][tissue] for tissue in LESION_TISSUES])
+    expected = healed.target.data[0] * (1 - sick) + torch.einsum("l,lijk->ijk", table, lesions)
+    torch.testing.assert_close(shown.target.data[0], expected)
+
+
+def test_a_bite_is_missing_at_the_same_place_in_each_scan(brain):
+    """Of a head that moved between the scans by degrees and mm: registered, both lack the same ball."""
+    plain = Mixture(random=0, tables=("T1",), weights=(1,), spread=(0, 0), surface=(1, 1), texture=(0, 0), black_air=1)
+    fine = Slices(thick=0, blurred=0, noise=(0, 0), profile=(0.1, 0.1))
+    channel = Channel(contrast=plain, corruptions=(fine, Window(gain=(1, 1))), motion=Motion(translation=5.0))
+    generator = Generator(channels=(channel, channel))
+    recipe = generator.draw(Random(1))
+    recipe["strip"] |= {"margin": 0.0, "fluid": False, "bites": []}
+    recipe["channels"][1]["motion"] |= {"error_rotation": [0.0] * 3, "error_translation": [0.0] * 3}
+    assert max(map(abs, recipe["channels"][1]["motion"]["rotation"])) > 3
+    whole = generator.replay(brain, None, recipe).image.data
+    bitten = generator.replay(brain, None, recipe | {"strip": recipe["strip"] | {"bites": [[0.3, 7.0]]}}).image.data
+    one, other = (whole - bitten).abs() > 0.2
+    assert one.sum() > 100
+    overlap = 2 * (one & other).sum() / (one.sum() + other.sum())
+    assert overlap > 0.85
 
 
 def test_a_bite_is_missing_from_the_image_and_not_from_the_target(brain):

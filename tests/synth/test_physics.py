@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from isomorph import config
 from isomorph.labels import CLUSTER, LABELS, TISSUES, mixture, swap_sides
 from isomorph.space import resample
 from isomorph.synth.anatomy import WHOLE_HEAD, strip
 from isomorph.synth.bias import bias_field
 from isomorph.synth.contrasts import CONTRAST_TABLES
 from isomorph.synth.coordinates import positions, pull
-from isomorph.synth.deform import displacement, placement
-from isomorph.synth.gamma import gamma
+from isomorph.synth.deform import displacement, exponential, placement
+from isomorph.synth.gamma import Gamma, gamma
 from isomorph.synth.mixture import paint
 from isomorph.synth.noise import rician
 from isomorph.synth.slices import FULL_WIDTH, thick_slices
+from isomorph.synth.texture import texture
+from isomorph.synth.window import window
 from isomorph.volume import Volume
 
 STILL = {
@@ -248,3 +251,137 @@ def test_defacing_leaves_the_brain_and_what_lies_behind_it(head):
     assert (gone @ normal).min() > (brain @ normal).max() + 2 - 1e-3
     behind = torch.nonzero((cut > 24)[0]).double()
     assert (behind @ normal).max() <= (brain @ normal).max() + 2 + 1e-3
+
+
+@pytest.mark.parametrize("mm", [0.5, 1.0, 2.0])
+def test_a_new_grid_has_its_voxels_where_it_says(mm):
+    """No half-voxel shift: a volume whose brightness is its place in mm, on a finer or a coarser grid, still is."""
+    x = Volume(torch.zeros(1, 40, 44, 48), np.diag([1.0, 1.0, 1.0, 1.0]))
+    for axis in range(3):
+        ramp = x.with_data(positions(x.shape, x.affine)[axis : axis + 1])
+        place = placement(ramp, **STILL | {"size": [24.0, 24.0, 24.0], "spacing": mm, "centre": [0.3, 0.5, 0.8]})
+        y = pull(ramp, place.source(), place.affine, mode="bilinear")
+        assert y.spacing == pytest.approx((mm, mm, mm))
+        torch.testing.assert_close(y.data[0], positions(y.shape, y.affine)[axis], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("n", [24, 25])
+def test_a_mirror_stands_in_the_middle_of_the_grid(n):
+    """Even or odd, labels and a real target are the same voxels in the opposite order: no half-voxel shift."""
+    rng = torch.Generator().manual_seed(0)
+    x = Volume(torch.rand(1, n, 20, 22, generator=rng), np.eye(4))
+    place = placement(x, **STILL | {"mirror": True})
+    for mode in ("nearest", "bilinear"):
+        y = pull(x, place.source(), place.affine, mode=mode)
+        torch.testing.assert_close(y.data, x.data.flip(1), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_scale_and_shear_are_those_that_were_drawn(axis):
+    x = flat(0.0, n=21)
+    scale = [0.0, 0.0, 0.0]
+    scale[axis] = math.log(1.1)
+    world = placement(x, **STILL | {"scale": scale}).source().flatten(1)
+    extent = world.amax(1) - world.amin(1)
+    assert (extent / 20).tolist() == pytest.approx([1.1 if k == axis else 1.0 for k in range(3)], abs=1e-4)
+    sheared = placement(x, **STILL | {"shear": [0.1, 0.0, 0.0]}).source()
+    step = sheared[:, 0, 1, 0] - sheared[:, 0, 0, 0]
+    assert step.tolist() == pytest.approx([0.1, 1.0, 0.0], abs=1e-5)
+
+
+def test_a_velocity_is_followed_for_as_long_as_it_is_one():
+    """The exponential of a constant is that constant; of v = a x, it is (exp(a) - 1) x: a linear flow for one unit."""
+    shape, n = [41, 41, 41], 41
+    line = torch.linspace(0, 40, n)
+    constant = torch.tensor([2.0, -1.0, 0.5]).view(1, 3, 1, 1, 1).expand(1, 3, n, n, n)
+    assert exponential(constant, shape, [1.0] * 3).flatten(2)[0].T.tolist()[0] == pytest.approx([2, -1, 0.5], abs=1e-4)
+    velocity = torch.zeros(1, 3, n, n, n)
+    velocity[0, 1] = (0.2 * (line - 20)).view(1, n, 1)
+    inner = slice(8, 33)  # beyond, the edge is extended
+    field = exponential(velocity, shape, [1.0] * 3)[0, 1, 5, inner, 7]
+    expected = (math.exp(0.2) - 1) * (line[inner] - 20)
+    assert (field - expected).abs().max() < 0.02
+
+
+def test_a_field_is_the_same_in_mm_on_any_grid():
+    said = {"velocity": 3.0, "nodes": 16.0, "seed": 3}
+    fine, coarse = displacement([96] * 3, spacing=1.0, **said), displacement([48] * 3, spacing=2.0, **said)
+    there = fine.unflatten(0, (48, 2)).unflatten(2, (48, 2)).unflatten(4, (48, 2)).mean((1, 3, 5))
+    inner = slice(4, -4)
+    assert (there - coarse)[inner, inner, inner].abs().max() < 0.5  # lattices differ by half a voxel at their ends
+    assert fine.std() > 1
+
+
+@pytest.mark.parametrize("name", config.names())
+def test_no_recipe_folds_a_head(name):
+    """The strongest velocity on the densest nodes that a recipe draws: everywhere the Jacobian is above 0."""
+    recipe = config.load(name)
+    for stage in recipe.training.stages:
+        prior = config.stage_generator(recipe, stage).deform
+        for seed in range(3):
+            said = {"velocity": prior.velocity[1], "nodes": prior.nodes[0], "seed": seed}
+            field = displacement([72] * 3, spacing=1.0, **said)
+            gradient = torch.stack([field.diff(dim=k)[:71, :71, :71] for k in range(3)], -1)
+            assert torch.linalg.det(gradient + torch.eye(3)).min() > 0, f"{name}, seed {seed}"
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_an_axis_of_one_voxel_is_that_voxel_and_no_more(axis):
+    """Half of it half a voxel beside its centre, nothing beyond the next; so is what a crop leaves at a face."""
+    size = [6, 6, 6]
+    size[axis] = 1
+    x = Volume(torch.full((1, *size), 8.0), np.eye(4))
+    for away, expected in ((0.0, 8.0), (0.5, 4.0), (-0.5, 4.0), (1.0, 0.0), (-2.0, 0.0), (7.0, 0.0)):
+        there = torch.full((3, 1, 1, 1), 2.0)
+        there[axis] = away
+        assert pull(x, there, x.affine, mode="bilinear").data.item() == pytest.approx(expected), away
+    whole = Volume(torch.full((1, 6, 6, 6), 8.0), np.eye(4))
+    for away, expected in ((5.5, 4.0), (6.0, 0.0), (9.0, 0.0), (-0.5, 4.0), (-3.0, 0.0)):
+        there = torch.full((3, 1, 1, 1), 2.0)
+        there[axis] = away
+        assert pull(whole, there, whole.affine, mode="bilinear").data.item() == pytest.approx(expected), away
+        assert pull(whole, there, whole.affine, mode="nearest").data.item() in (0.0, 8.0)
+
+
+def test_a_bias_field_is_linear_between_nodes_that_lie_as_far_apart_as_announced():
+    log = bias_field(flat(1.0, n=61), strength=0.5, spacing=30.0, seed=1).data[0].log()
+    for axis in range(3):
+        bends = log.diff(n=2, dim=axis).abs().amax([k for k in range(3) if k != axis])
+        assert (torch.nonzero(bends > 1e-4).flatten() + 1).tolist() == [30]  # nodes at 0, 30 and 60 mm
+
+
+def test_gamma_is_uniform_as_in_the_2021_paper(rng):
+    drawn = np.array([Gamma(exponent=(0.7, 1.3)).draw(rng)["exponent"] for _ in range(3000)])
+    assert drawn.min() >= 0.7
+    assert drawn.max() <= 1.3
+    assert drawn.mean() == pytest.approx(1.0, abs=0.01)
+    assert drawn.std() == pytest.approx(0.6 / math.sqrt(12), rel=0.03)
+
+
+def test_a_window_takes_bright_tissue_to_its_gain_and_compresses_what_is_brighter():
+    x = flat(0.0, n=30)
+    x.data[:, 5:25, 5:25, 5:25] = 300.0
+    x.data[0, 15, 15, 15] = 1e5  # a hot voxel changes nothing
+    for gain in (0.6, 1.0):
+        y = window(x, gain=gain).data
+        assert y[0, 10, 10, 10].item() == pytest.approx(gain, rel=1e-5)
+        assert y[0, 0, 0, 0] == 0
+        assert y.max().item() == pytest.approx(1.5, abs=1e-3)
+    bright = window(x, gain=1.2).data[0, 10, 10, 10].item()
+    assert bright == pytest.approx(1 + 0.5 * math.tanh(0.4), rel=1e-5)
+    assert window(x, gain=1.0, like=x.with_data(2 * x.data)).data[0, 10, 10, 10].item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("length", [6.0, 12.0])
+@pytest.mark.parametrize("mm", [1.0, 2.0])
+def test_a_texture_has_unit_deviation_and_its_length_in_mm(length, mm):
+    n = round(96 / mm)
+    t = texture(5, (n, n, n), (mm, mm, mm), length, like=torch.empty(0))
+    assert t.std().item() == pytest.approx(1, abs=0.2)
+
+    def alike(distance):
+        k = round(distance / mm)
+        return (t[k:] * t[: n - k]).mean().item() / t.square().mean().item()
+
+    assert alike(length / 6) > 0.75
+    assert abs(alike(3 * length)) < 0.15

@@ -17,7 +17,7 @@ from isomorph.volume import Volume
 
 SIDE = 32  # mm
 NETWORKS: dict[str, dict[str, Any]] = {
-    "cascade": {"coarse": [4, 8], "fine": [4]},
+    "cascade": {"sharp": [4], "coarse": [4, 8], "fine": [4]},
     "compact": {"features": [4, 8], "tones": 2, "detail": 2},
     "unet": {"features": 2, "levels": 3},
 }

@@ -3,21 +3,23 @@
 import errno
 import json
 import shutil
+import subprocess
 import sys
-import types
 
 import pytest
 import torch
 from matplotlib.image import imread
+from safetensors.torch import load_file
 from small import heads, small
 
 from isomorph.config import to_dict
 from isomorph.errors import SetupError, UsageError
 from isomorph.interrupt import Interrupted
-from isomorph.train import checkpoint, journal, loop
+from isomorph.train import checkpoint, loop
 from isomorph.train.journal import Journal, entries
 from isomorph.train.loop import train
 from isomorph.train.pictures import draw
+from isomorph.weights import load_model
 
 STEPS = 6
 
@@ -57,25 +59,31 @@ def test_the_log_says_how_fast_it_goes_and_what_it_waits_for(tmp_path):
     assert all(e["steps_per_second"] > 0 and 0 <= e["waiting"] <= 1 for e in logged)
 
 
-def test_curves_are_drawn_where_tensorboard_is_installed(tmp_path, monkeypatch):
-    points = []
+def test_curves_are_drawn_where_tensorboard_is_installed(tmp_path):
+    """What TensorBoard itself reads, and, of an interrupted run, what came after its checkpoint no more."""
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    class Writer:
-        def __init__(self, folder, purge_step):
-            points.append((folder, purge_step))
+    run(tmp_path, plan(log_every=2))
+    logged = {e["step"]: e["loss"] for e in entries(tmp_path / "log.jsonl") if "loss" in e}
+    Journal(tmp_path, 4).write({"step": 6, "loss": 0.5, "note": "none"})
+    events = EventAccumulator(str(tmp_path / "curves")).Reload()
+    assert {"loss", "steps_per_second", "waiting", "validation_mae", "validation_psnr"} == set(events.Tags()["scalars"])
+    points = [(point.step, point.value) for point in events.Scalars("loss")]
+    assert points == [(2, pytest.approx(logged[2])), (4, pytest.approx(logged[4])), (6, 0.5)]
 
-        def add_scalar(self, name, value, step):
-            points.append((name, value, step))
 
-        def flush(self):
-            pass
+def test_without_tensorboard_the_log_is_all_there_is(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    Journal(tmp_path, 0).write({"step": 1, "loss": 0.5})
+    assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
+    assert entries(tmp_path / "log.jsonl") == [{"step": 1, "loss": 0.5}]
 
-    monkeypatch.setattr(journal.importlib.util, "find_spec", lambda name: name == "tensorboard")
-    module = types.ModuleType("torch.utils.tensorboard")
-    module.SummaryWriter = Writer
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    Journal(tmp_path, 7).write({"step": 8, "loss": 0.5, "note": "none"})
-    assert points == [(str(tmp_path / "curves"), 8), ("loss", 0.5, 8)]
+
+def test_tensorboard_waits_until_it_is_needed():
+    """To train must not cost its seconds of import, where only `isomorph.train` is imported."""
+    code = "import isomorph.train.loop, sys; sys.exit('tensorboard' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_a_picture_shows_what_is_where(tmp_path):
@@ -163,6 +171,42 @@ def test_a_full_disk_is_one_line_and_costs_no_older_checkpoint(tmp_path, monkeyp
     assert (tmp_path / "checkpoint-0000004.json").exists()
     monkeypatch.setattr(checkpoint, "place", real)
     run(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "named"),
+    [
+        (loop, "save_model", "model.safetensors"),
+        (loop, "draw", "the picture of a validation"),
+        (Journal, "write", "log.jsonl"),
+    ],
+)
+def test_a_disk_that_fills_up_while_publishing_is_one_line_and_nothing_is_lost(
+    module, function, named, tmp_path, monkeypatch
+):
+    recipe = plan(log_every=2, validate_every=2)
+    run(tmp_path / "whole", recipe)
+    real, calls = getattr(module, function), []
+
+    def full(*given, **options):
+        calls.append(1)
+        if len(calls) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*given, **options)
+
+    monkeypatch.setattr(module, function, full)
+    with pytest.raises(SetupError, match=rf"^E703 {named} cannot be written \(No space left on device\); make") as told:
+        run(tmp_path / "parts", recipe)
+    assert told.value.exit_code == 6
+    assert "\n" not in str(told.value)
+    assert list((tmp_path / "parts").glob("checkpoint-*.json"))
+    monkeypatch.setattr(module, function, real)
+    assert load_model(tmp_path / "parts" / "model.safetensors").card["steps"] >= 2
+    run(tmp_path / "parts", recipe, resume=True)
+    curves = [[e.get("loss") for e in entries(tmp_path / n / "log.jsonl")] for n in ("whole", "parts")]
+    assert curves[0] == curves[1]
+    one, other = (load_file(tmp_path / n / "model.safetensors") for n in ("whole", "parts"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_what_reads_back_differently_does_not_count(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from isomorph.train.loop import train
 from isomorph.train.objective import Objective
 from isomorph.train.source import Samples, split
 
-COMPACT = 'network.kind="compact"'
+COMPACT = "network={kind='compact', arguments={inputs=2}}"
 
 
 def silent(entry):
@@ -45,8 +45,8 @@ def test_a_residual_that_is_not_there_is_refused(residual):
 
 
 def test_a_model_for_several_scans_is_refused_for_one(tmp_path, phantom):
-    channels = "generator.channels=[{}, {}]"
-    model = run(small("default", "network={kind='compact', arguments={inputs=2}}", channels), tmp_path)
+    two = ("generator.channels=[{}, {}]", "generator.reliability=false")
+    model = run(small("default", "network={kind='compact', arguments={inputs=2}}", *two), tmp_path)
     with pytest.raises(SetupError, match=r"^E906 default wants 2 scans of one exam"):
         synthesise(phantom, load_model(model))
 
@@ -54,14 +54,14 @@ def test_a_model_for_several_scans_is_refused_for_one(tmp_path, phantom):
 @pytest.mark.parametrize("network", ["compact", "cascade", "unet"])
 def test_prediction_runs_a_residual_as_training_did(network, tmp_path, phantom):
     """A learning rate of zero and a network that says nothing: the prediction is the scan."""
-    plan = small("default", f"network={{kind={network!r}, residual=[0]}}")
+    plan = small("default", f"network={{kind={network!r}, residual=[0], arguments={{inputs=2}}}}")
     model = load_model(run(plan, tmp_path))
     assert model.card["residual"] == [0]
     with torch.no_grad():
         for parameter in model.network.network.parameters():
             parameter.zero_()
-    x = torch.rand(1, 1, 16, 16, 16)
-    assert torch.equal(model.network(x), x)
+    x = torch.rand(1, 2, 16, 16, 16)
+    assert torch.equal(model.network(x), x[:, :1])
     if network == "compact":  # the path is the same for all
         out = synthesise(phantom, model, device="cpu", precision="fp32", flip=False)
         assert out.volume.data.max() > 100
@@ -69,8 +69,8 @@ def test_prediction_runs_a_residual_as_training_did(network, tmp_path, phantom):
 
 def test_prediction_gives_the_reliability_that_training_gave(tmp_path, phantom):
     """Slices of 5 mm on a 1 mm grid: one plane in five was measured."""
-    changes = ("network={kind='compact', arguments={inputs=2}, residual=[0]}", "generator.reliability=true")
-    model = load_model(run(small("default", *changes), tmp_path))
+    network = "network={kind='compact', arguments={inputs=2}, residual=[0]}"
+    model = load_model(run(small("default", network), tmp_path))
     assert model.card["reliability"] is True
     seen = []
     model.network.register_forward_pre_hook(lambda network, given: seen.append(given[0]))
@@ -84,10 +84,61 @@ def test_prediction_gives_the_reliability_that_training_gave(tmp_path, phantom):
 
 def test_laplace_gives_an_image_and_how_sure_it_is(tmp_path, phantom):
     stages = "training.stages=[{steps=3, loss={laplace=1.0, gradient=0.1}}]"
-    plan = small("default", "network={kind='compact', arguments={outputs=2}}", stages)
+    plan = small("default", "network={kind='compact', arguments={inputs=2, outputs=2}}", stages)
     model = load_model(run(plan, tmp_path))
-    assert model.network(torch.rand(1, 1, 16, 16, 16)).shape[1] == 2
+    assert model.network(torch.rand(1, 2, 16, 16, 16)).shape[1] == 2
     assert synthesise(phantom, model, device="cpu", precision="fp32", flip=False).volume.data.shape[0] == 1
+
+
+SUBSETS = range(1, 16)  # of four scans
+
+
+def part(image, subset):
+    """What a network sees where scans are missing: nothing, and a reliability of 0."""
+    there = torch.tensor([subset >> k & 1 for k in range(4)]).repeat(2).view(8, 1, 1, 1)
+    return image * there
+
+
+def exam(dropout, **training):
+    network = "network={kind='compact', arguments={inputs=8}}"
+    return small("exam-2021", network, f"generator.dropout={dropout}", **training)
+
+
+def test_one_network_takes_any_subset_of_an_exam(tmp_path):
+    """The generator gives subsets as prediction would: a scan that is missing is 0, as is its reliability."""
+    plan = exam(1.0)
+    images = [sample.image[0] for sample in Samples(plan, heads(), start=plan.training.steps - 2)]
+    assert all(image.shape[0] == 8 for image in images)
+    for image in images:
+        there = [bool(channel.any()) for channel in image]
+        assert there[:4] == there[4:]
+        assert any(there)
+    assert not all(channel.any() for image in images for channel in image)
+    model = load_model(run(plan, tmp_path))
+    assert (model.card["scans"], model.card["reliability"]) == (4, True)
+    whole = Samples(exam(0.0), [head("a")]).make(0, 1).image
+    with torch.no_grad():
+        seen = [model.network(part(whole, subset)[None]) for subset in SUBSETS]
+    assert all(image.isfinite().all() for image in seen)
+    assert len({round(image.sum().item(), 3) for image in seen}) == len(SUBSETS)
+
+
+@pytest.mark.slow
+def test_a_network_trained_on_subsets_suffers_less_where_scans_are_missing(tmp_path):
+    samples = Samples(exam(0.0), [head("held", shift=-2)])
+    held = [samples.make(0, 10**6 + k) for k in range(6)]
+    errors = {}
+    for dropout in (0.0, 0.8):
+        plan = exam(dropout, warmup=5, average=0.9, validate_every=1000, save_every=1000)
+        stage = dataclasses.replace(
+            plan.training.stages[0], steps=150, learning_rate=1e-2, set=("deform.size=[16, 16, 16]",)
+        )
+        plan = dataclasses.replace(plan, training=dataclasses.replace(plan.training, stages=(stage,)))
+        network = load_model(run(plan, tmp_path / str(dropout))).network
+        with torch.no_grad():
+            alone = [(network(part(s.image, 1 << k)[None])[0] - s.target).abs().mean() for s in held for k in range(4)]
+        errors[dropout] = torch.stack(alone).mean().item()
+    assert errors[0.8] < 0.85 * errors[0.0]  # of a single scan
 
 
 def test_a_segmentation_learns_structures(tmp_path):
@@ -188,8 +239,8 @@ def test_a_model_that_gives_labels_does_not_synthesise(eyes, phantom, phantom_fi
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (("network.arguments={inputs=2}",), r"reads 2 images, .* gives 1 scans and 0 reliability maps; set .*inputs=1"),
-        (("network.arguments={outputs=2}",), r"gives 2 outputs, 1 are wanted: the image; set .*outputs=1"),
+        (("network.arguments={inputs=3}",), r"reads 3 images, .* gives 1 scans and 1 reliability maps; set .*inputs=2"),
+        (("network.arguments.outputs=2",), r"gives 2 outputs, 1 are wanted: the image; set .*outputs=1"),
         (("training.stages=[{steps=1, loss={laplace=1.0}}]",), r"gives 1 outputs, 2 are wanted"),
         (("kind='segmentation'",), r"gives 1 outputs, 17 are wanted: one for each structure"),
         (("training.stages=[{steps=1, loss={dice=1.0}}]",), r"train one with the recipe segmenter"),
@@ -201,11 +252,17 @@ def test_a_model_that_gives_labels_does_not_synthesise(eyes, phantom, phantom_fi
         (("generator.deform.size=[0, 0, 0]",), r"is a whole head, the network wants multiples of 16 voxels"),
         (("training.stages=[{steps=1, batch=0}]",), r"stage 1 has a batch of 0"),
         (("training.micro=-1",), r"micro is -1"),
+        (("training.stages=[{steps=1, part='fine'}]",), r"stage 1 trains the part 'fine' of compact, which has \[\]"),
+        (
+            ("network.kind='cascade'", "training.stages=[{steps=1, part='shrap'}]"),
+            r"part 'shrap' of cascade, which has \['sharp', 'coarse', 'fine'\]",
+        ),
+        (("network.kind='cascade'", "training.stages=[{steps=1, part='sharp'}]"), r"add 'target=0' to its set"),
         (("training.log_every=0",), r"log_every is 0; give 1 or more"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_starts(changes, message, tmp_path):
-    base = ("network={kind='compact'}", "training.stages=[{steps=1}]", "training.precision='fp32'", "held_out=[]")
+    base = (COMPACT, "training.stages=[{steps=1}]", "training.precision='fp32'", "held_out=[]")
     plan = config.load("default", (*base, *changes))
     with pytest.raises(UsageError, match=message):
         train(plan, heads(), tmp_path / "run", workers=0)
@@ -225,6 +282,6 @@ def test_another_model_is_no_segmenter(eyes, tmp_path):
 
 def test_a_model_of_another_shape_cannot_be_begun_with(tmp_path):
     model = run(small("default", COMPACT), tmp_path / "one")
-    plan = small("default", "network={kind='compact', residual=[0]}")
+    plan = small("default", "network={kind='compact', residual=[0], arguments={inputs=2}}")
     with pytest.raises(UsageError, match="holds another network"):
         run(plan, tmp_path / "two", start=str(model))

@@ -23,9 +23,10 @@ STEPS, BATCH = 6, 4
 LOSS = {"l1": 1.0, "gradient": 0.2, "ssim": 0.1}
 STAGES = {
     "compact": (Stage(steps=STEPS, batch=BATCH, loss=LOSS, set=("deform.size=[16, 16, 16]",)),),
-    # Each half alone: a process must not wait for the gradient of the other.
+    # Each part alone: a process must not wait for the gradient of the others.
     "cascade": tuple(
-        Stage(steps=3, batch=BATCH, part=part, set=("deform.size=[16, 16, 16]",)) for part in ("coarse", "fine")
+        Stage(steps=2, batch=BATCH, part=part, set=("deform.size=[16, 16, 16]", f"target={target}"))
+        for part, target in (("sharp", 0), ("coarse", '"T1"'), ("fine", '"T1"'))
     ),
 }
 
@@ -37,7 +38,8 @@ def recipe(network, micro=0):
 
 
 def begin(folder, network, micro=0):
-    return train(recipe(network, micro), heads(), folder, workers=0, report=lambda entry: None)
+    resume = any(folder.glob("checkpoint-*"))
+    return train(recipe(network, micro), heads(), folder, workers=0, resume=resume, report=lambda entry: None)
 
 
 def weights(folder):
@@ -50,30 +52,46 @@ def difference(one, other):
     return max((a[k] - b[k]).abs().max().item() for k in a)
 
 
-def launch(folder, network):
-    """Two processes that meet on this machine, as `accelerate launch --cpu --num_processes 2` starts them."""
+def launch(folder, network, machines=1, fails="", elsewhere=None):
+    """Two processes that meet over the network, as `accelerate launch --cpu --num_processes 2` starts them.
+
+    With two machines each is the first of its own, and only its rank among all tells which it is. `fails` is what both
+    must say if they are to end, `elsewhere` the folder of the second if it is not that of the first.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
     children = []
     for rank in range(2):
-        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, __file__, str(folder), network]
+        local = {"LOCAL_RANK": str(rank if machines == 1 else 0), "LOCAL_WORLD_SIZE": str(2 // machines)}
+        place = {"RANK": str(rank), "GROUP_RANK": str(rank * (machines - 1)), "OMP_NUM_THREADS": "1", **local}
+        command = [sys.executable, __file__, str((rank and elsewhere) or folder), network]
         children.append(subprocess.Popen(command, env=os.environ | meeting | place, stderr=subprocess.PIPE, text=True))
     for child in children:
         _, said = child.communicate(timeout=120)
-        assert child.returncode == 0, said
+        assert (child.returncode == 0) == (not fails), said
+        assert fails in said
 
 
-@pytest.mark.parametrize("network", ["compact", pytest.param("cascade", marks=pytest.mark.slow)])
-def test_two_processes_end_where_one_does(network, tmp_path):
+@pytest.mark.parametrize(
+    ("network", "machines"), [("compact", 1), ("compact", 2), pytest.param("cascade", 1, marks=pytest.mark.slow)]
+)
+def test_two_processes_end_where_one_does(network, machines, tmp_path):
     begin(tmp_path / "one", network)
-    launch(tmp_path / "two", network)
+    launch(tmp_path / "two", network, machines)
     assert difference(tmp_path / "one", tmp_path / "two") < 1e-5
     one, two = ([e["loss"] for e in entries(tmp_path / n / "log.jsonl") if "loss" in e] for n in ("one", "two"))
     assert one == pytest.approx(two, rel=1e-4)
     assert len(one) == STEPS  # a single process writes
+
+
+def test_machines_that_do_not_share_their_folder_are_told(tmp_path):
+    """One would go on from its checkpoints, the other begin anew: neither trains, and what is there stays."""
+    begin(tmp_path / "one", "compact")
+    said = f"the processes would begin at steps [{STEPS}, 0]; give all machines one folder that they share."
+    launch(tmp_path / "one", "compact", 2, fails=said, elsewhere=tmp_path / "other")
+    assert (tmp_path / "one" / f"checkpoint-{STEPS:07d}.json").exists()
 
 
 def test_a_batch_in_parts_ends_where_a_whole_one_does(tmp_path, monkeypatch):

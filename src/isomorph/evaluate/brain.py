@@ -11,7 +11,7 @@ from ..errors import SetupError
 from ..volume import Volume
 
 
-def rough_brain_mask(t1: Volume, *, level: float = 60.0, neck: float = 5.0, gap: float = 7.0) -> torch.Tensor:
+def rough_brain_mask(t1: Volume, *, level: float = 55.0, neck: float = 5.0, gap: float = 7.0) -> torch.Tensor:
     """The largest bright body after everything thinner than twice `neck` is cut away,
     with the fluid in it and between its folds.
 

@@ -1,4 +1,4 @@
-"""The default network: what it is is decided at 2 mm, where it is at 1 mm."""
+"""The default network: what lies between the slices, what each brightness is, and where it is."""
 
 from __future__ import annotations
 
@@ -7,56 +7,78 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d, interpolate
 
 from .compact import Compact
+from .residual import Residual
+from .slabs import with_halo
 from .tone import apply_curves, local_curves
 
 NODES = 8  # of a tone curve
 WINDOWS = 3  # about 12, 24 and 48 mm wide
+SHARES = (0.4, 0.4, 0.1, 0.1)  # of the coarse answer and of each window, before training
 
 
 class Cascade(nn.Module):
-    """A wide network turns the scan, averaged to 2 mm, into a coarse T1; a slim one adds the detail at 1 mm.
+    """Three networks, each with one question, trained one after the other.
 
-    Which contrast a scan has can only be told from much of the head, and needs no fine voxels: the wide network sees
-    twice as far at an eighth of the cost. Its answer, compared with the scan, says what each brightness means around
-    each place; the scan itself, seen through these tone curves, is as sharp as it was. The slim network is given the
-    scan, the coarse answer and what the curves make of it, and starts from there.
+    1. *Sharp*, at 1 mm: what would this scan look like with thin slices and without noise? Whatever its contrast is,
+       the answer is close to the scan, and little context is needed.
+    2. *Coarse*, at 2 mm: what does each brightness mean? Which contrast a scan has can only be told from much of the
+       head, and needs no fine voxels: a wide network sees twice as far at an eighth of the cost.
+    3. *Fine*, at 1 mm: the coarse T1, compared with the sharp scan, gives tone curves around each place; the scan seen
+       through these is a T1 as sharp as the scan. The slim network chooses between them, place by place, and adds what
+       none of them has.
 
     Parameters
     ----------
     inputs, outputs : int
-        Channels; tone curves are taken of the first.
-    coarse, fine : sequence of int
-        Features of the two networks, as for `Compact`.
+        Channels; the first of the inputs is the scan, which is made sharp and of which tone curves are taken.
+    sharp, coarse, fine : sequence of int
+        Features of the three networks, as for `Compact`.
     tones, detail : int
         As for `Compact`.
     """
+
+    parts = ("sharp", "coarse", "fine")  # that can be trained alone
 
     def __init__(
         self,
         inputs: int = 1,
         outputs: int = 1,
+        sharp: tuple[int, ...] = (24, 48, 96),
         coarse: tuple[int, ...] = (32, 64, 128, 256),
         fine: tuple[int, ...] = (16, 32, 64),
         tones: int = 6,
         detail: int = 8,
     ) -> None:
         super().__init__()
+        difference = Compact(inputs, 1, sharp, tones, detail)
+        self.sharp = Residual(difference, [0])
         self.coarse = Compact(inputs, outputs, coarse, tones, detail)
         self.fine = Compact(inputs + outputs + WINDOWS, outputs, fine, tones, detail)
-        self.multiple = max(2 * self.coarse.multiple, self.fine.multiple, 2 * 2**WINDOWS)
-        for layer in (self.fine.curves, self.fine.correct):  # at first the coarse answer is the answer
-            nn.init.zeros_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        self.choose = nn.Conv3d(fine[0], 1 + WINDOWS, 1)
+        nn.init.zeros_(self.choose.weight)
+        with torch.no_grad():
+            self.choose.bias.copy_(torch.tensor(SHARES).log())  # pyright: ignore[reportOptionalMemberAccess]
+        self.multiple = max(2 * self.coarse.multiple, self.fine.multiple, self.sharp.multiple, 2 * 2**WINDOWS)
+        for network in (difference, self.fine):  # at first the scan is sharp, the coarse answer the answer
+            for layer in (network.curves, network.correct):
+                nn.init.zeros_(layer.weight)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, part: str = "") -> Tensor:  # (N, inputs, I, J, K) -> (N, outputs, I, J, K)
-        """Run the network; or, to train its halves apart, 'coarse' alone on an image that is at 2 mm, or all with only
-        'fine' to learn."""
+        """Run the network; or, to train it in parts: 'sharp' gives the sharp scan, 'coarse' its answer to an image that
+        is at 2 mm, 'fine' is all, with only the last network to learn."""
+        if part == "sharp":
+            return self.sharp(x)
         if part == "coarse":
             return self.coarse(x)
         with torch.set_grad_enabled(torch.is_grad_enabled() and part != "fine"):
+            x = torch.cat([self.sharp(x), x[:, 1:]], 1)
             guess, toned = self.guess(x)
-        return (guess + toned[0]) / 2 + self.fine(torch.cat([x, guess, *toned], 1))
+        seen = torch.cat([x, guess, *toned], 1)
+        context = self.fine.context(seen)
+        mixed = with_halo(self.mix, context, guess, *toned, channels=3 * (1 + WINDOWS))
+        return torch.cat([mixed, guess[:, 1:]], 1) + self.fine.paint(seen, context)
 
     def guess(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The coarse answer at 1 mm, and what tone curves make of the scan, narrowest window first."""
@@ -65,3 +87,14 @@ class Cascade(nn.Module):
         curves = local_curves(small[:, :1].float(), answer[:, :1], nodes=NODES, levels=WINDOWS)
         toned = [apply_curves(x[:, :1].float(), curve) for curve in curves]
         return interpolate(answer, scale_factor=2, mode="trilinear"), toned
+
+    def mix(self, context: Tensor, guess: Tensor, *toned: Tensor) -> Tensor:
+        """Of the coarse answer and what each window makes of the scan, what the slim network trusts."""
+        shares = interpolate(self.choose(context).float().softmax(1), scale_factor=2, mode="trilinear")
+        return (shares * torch.cat([guess[:, :1], *toned], 1)).sum(1, keepdim=True)
+
+    def held(self, width: int) -> float:
+        """Bytes for each voxel that a pass holds at most, without slabs, numbers of the network being `width` bytes."""
+        scan, answer = 4 * self.coarse.inputs, 4 * self.coarse.outputs
+        parts = 2 * scan + answer + 4 * WINDOWS  # of what the fine network is given, which is a copy
+        return max(self.sharp.held(width), parts + self.fine.held(width) + 2 * answer)

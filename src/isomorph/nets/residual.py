@@ -32,3 +32,8 @@ class Residual(nn.Module):
         y = self.network(x, part) if part else self.network(x)
         n = len(self.channels)
         return torch.cat([x[:, self.channels] + y[:, :n], y[:, n:]], 1)
+
+    def held(self, width: int) -> float:
+        """Bytes for each voxel that a pass holds at most, numbers of the network being `width` bytes."""
+        held: float = self.network.held(width)  # pyright: ignore[reportCallIssue]
+        return held + 12 * len(self.channels)

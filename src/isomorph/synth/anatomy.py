@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from random import Random
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import max_pool3d
@@ -15,13 +17,20 @@ from torch.nn.functional import max_pool3d
 from ..labels import EXTRACEREBRAL, FLUID_OUTSIDE, LIMIT, brain_mask
 from ..profile import smooth
 from ..volume import Volume
-from .step import Draw, Range, Step, seed
+from .step import Counts, Draw, Range, Share, Step, seed
 from .texture import texture
 
 WHOLE_HEAD = 1e6  # mm; JSON has no infinity
 LUMP = 12.0  # mm: size of what a tool forgot to take away
 COARSE = 2.0  # mm; where a bite lies need not be known more precisely
 HULL = 6.0  # mm, of smoothing: gyri become one surface
+
+
+class Ball(NamedTuple):
+    """What a bite takes away."""
+
+    centre: np.ndarray  # (3,), scanner coordinates, mm
+    radius: float  # mm
 
 
 def strip(
@@ -102,19 +111,30 @@ def _faced(x: Volume, face: float, tilt: float) -> Tensor:
 
 def bite(x: Volume, bites: Sequence[Sequence[float]]) -> Volume:
     """Take balls off the surface of the brain; `bites` as for `strip`."""
+    return without(x, balls(x, bites))
+
+
+def balls(x: Volume, bites: Sequence[Sequence[float]]) -> list[Ball]:
+    """Where bites lie in a brain; none where there is no brain."""
     step = [max(1, round(COARSE / mm)) for mm in x.spacing]
     brain = blurred = brain_mask(x.data[:, :: step[0], :: step[1], :: step[2]]).float()
     for axis, (n, mm) in enumerate(zip(step, x.spacing, strict=True)):
         blurred = smooth(blurred, HULL / (n * mm), axis)
     # Neither the walls of sulci nor those of ventricles: what has little brain around it.
-    surface = torch.nonzero(((brain > 0) & (blurred < 0.6))[0]) * torch.tensor(step, device=x.data.device)
-    if not len(surface):
+    surface = torch.nonzero(((brain > 0) & (blurred < 0.6))[0]).cpu().numpy() * step
+    chosen = [(min(int(place * len(surface)), len(surface) - 1), radius) for place, radius in bites if len(surface)]
+    return [Ball(x.affine[:3, :3] @ surface[k] + x.affine[:3, 3], radius) for k, radius in chosen]
+
+
+def without(x: Volume, gone: Sequence[Ball]) -> Volume:
+    """Labels without what lies in these balls."""
+    if not gone:
         return x
     data = x.data.clone()
     axes = [torch.arange(n, device=data.device) for n in x.shape]
-    for place, radius in bites:
-        centre = surface[min(int(place * len(surface)), len(surface) - 1)]
-        i, j, k = (((at - c) * mm) ** 2 for at, c, mm in zip(axes, centre, x.spacing, strict=True))
+    for centre, radius in gone:
+        where = np.linalg.inv(x.affine)[:3] @ [*centre, 1.0]
+        i, j, k = (((at - c) * mm) ** 2 for at, c, mm in zip(axes, where.tolist(), x.spacing, strict=True))
         data[0][i[:, None, None] + j[:, None] + k < radius**2] = 0
     return x.with_data(data)
 
@@ -133,15 +153,15 @@ def _near(mask: Tensor, mm: float, spacing: Sequence[float]) -> Tensor:
 class Strip(Step):
     """From the whole head, through a generous brain mask, to a perfect one, and to one that is neither."""
 
-    stripped: float = 0.25  # share of heads that were skull-stripped
+    stripped: Share = 0.25  # share of heads that were skull-stripped
     margin: Range = (0.0, 6.0)  # mm
-    perfect: float = 0.5  # share of masks without margin
-    leftover: float = 0.0  # share of stripped heads with lumps of other tissue around the brain
+    perfect: Share = 0.5  # share of masks without margin
+    leftover: Share = 0.0  # share of stripped heads with lumps of other tissue around the brain
     remnants: Range = (4.0, 20.0)  # mm from the brain
-    bitten: float = 0.0  # share of stripped heads whose mask bites into the brain; the target stays whole
-    bites: tuple[int, int] = (1, 5)
+    bitten: Share = 0.0  # share of stripped heads whose mask bites into the brain; the target stays whole
+    bites: Counts = (1, 5)
     bite: Range = (4.0, 14.0)  # mm, radius
-    defaced: float = 0.0  # share of whole heads without a face
+    defaced: Share = 0.0  # share of whole heads without a face
     face: Range = (0.0, 12.0)  # mm from the brain
     tilt: Range = (25.0, 60.0)  # degrees, from forward to downward
 

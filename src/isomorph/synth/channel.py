@@ -66,7 +66,7 @@ class Channel:
         for step, numbers in steps:
             if not step.resampled:
                 if isinstance(step, Slices):
-                    ideal = image
+                    ideal = step.ideal(image)
                 image = step.effect(image, **numbers)
         image, ideal = _registered(image, motion, head.grid), _registered(ideal, motion and motion | EXACT, head.grid)
         measured = Grid(image.shape, image.affine)

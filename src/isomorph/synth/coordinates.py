@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample
+from torch.nn.functional import grid_sample, pad
 
 from ..volume import Volume
 
@@ -53,6 +53,9 @@ def pull(x: Volume, source: Tensor, affine: np.ndarray, *, mode: str) -> Volume:
     part = x.data[:, low[0] : low[0] + size[0], low[1] : low[1] + size[1], low[2] : low[2] + size[2]]
     shift = np.eye(4)
     shift[:3, 3] = low
+    if 1 in size:  # `grid_sample` knows no distance along an axis of one voxel: the next one is outside
+        part = pad(part, [more for n in reversed(size) for more in (0, int(n == 1))])
+        size = [max(n, 2) for n in size]
     where = normalised(source, size, x.affine @ shift)
     return Volume(grid_sample(part[None].float(), where, mode=mode, align_corners=True)[0], affine)
 

@@ -16,7 +16,7 @@ from ..profile import stretch
 from ..volume import Volume
 from .coordinates import index_of, normalised, pull, rows_of, transformed
 from .motion import turned
-from .step import Draw, Range, Step, randn, seed
+from .step import Draw, Range, Share, Step, randn, seed
 
 SQUARINGS = 6  # 2**-6 of a velocity of a few mm is far below a node distance: each small step is invertible
 LATTICE = 4.0  # mm, on which velocities are integrated
@@ -218,7 +218,7 @@ class Deform(Step):
     shear: float = 0.02
     velocity: Range = (0.0, 3.5)  # mm
     nodes: Range = (16.0, 32.0)  # mm
-    mirror: float = 0.5  # share of samples with left and right exchanged
+    mirror: Share = 0.5  # share of samples with left and right exchanged
 
     effect = staticmethod(deform)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from random import Random
 
@@ -37,4 +36,4 @@ class Gamma(Step):
     effect = staticmethod(gamma)
 
     def draw(self, rng: Random) -> Draw:
-        return {"exponent": math.exp(rng.uniform(*(math.log(e) for e in self.exponent)))}
+        return {"exponent": rng.uniform(*self.exponent)}

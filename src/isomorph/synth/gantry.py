@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Literal
 
 from torch import Tensor
 
 from ..intensity import soft_tissue
 from ..profile import FWHM_PER_SIGMA, smooth
 from ..volume import Volume
+from .artefacts.orientation import across
 from .hounsfield import Hounsfield
-from .slices import Slices, average_slices
-from .step import Draw, Range, Step, randn
+from .slices import ORIENTATIONS, Slices, average_slices
+from .step import Draw, Range, Share, Step, randn
 
 
 def ct_slices(
@@ -58,9 +60,9 @@ def ct_slices(
 
 
 def _grainy(like: Volume, grain: float, seed: int) -> Tensor:
-    """Noise of unit deviation, correlated within the slice: not along the coarsest axis."""
+    """Noise of unit deviation, correlated within the slice; where voxels are nearly cubes, the axial one."""
     noise = randn(seed, *like.data.shape, like=like.data)
-    through = like.spacing.index(max(like.spacing))
+    through = across(like, ORIENTATIONS["axial"])  # tube and detectors turn about the axis of the body
     for axis, mm in enumerate(like.spacing):
         noise = noise if axis == through else smooth(noise, grain / mm / FWHM_PER_SIGMA, axis)
     return noise / noise.std().clamp(min=1e-6)
@@ -68,14 +70,28 @@ def _grainy(like: Volume, grain: float, seed: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Gantry(Slices):
-    """From thin slices of a high dose to thick ones of a low dose. For the contrast `hounsfield` alone."""
+    """From thin slices of a high dose to thick ones of a low dose. For the contrast `hounsfield` alone.
 
-    thick: float = 0.8
-    blurred: float = 0.0
+    Slices are axial, but for a share `reformatted` of the thick scans, which were saved as another plane.
+    """
+
+    thick: Share = 0.8
+    blurred: Share = 0.0
+    orientation: Literal["any", "sagittal", "coronal", "axial"] = "axial"
+    reformatted: Share = 0.2
     noise: Range = (1.0, 6.0)  # HU
     grain: Range = (0.8, 2.5)  # mm
 
     effect = staticmethod(ct_slices)
+
+    def ideal(self, x: Volume) -> Volume:
+        """Clipped, as all that comes from a gantry is."""
+        return x.with_data(soft_tissue(x.data))
+
+    def across(self, rng: Random) -> int:
+        """Axial, or sagittal or coronal where that was reconstructed."""
+        axis = super().across(rng)
+        return rng.randrange(2) if rng.random() < self.reformatted else axis
 
     def draw(self, rng: Random) -> Draw:
         return super().draw(rng) | {"grain": rng.uniform(*self.grain)}

@@ -17,9 +17,9 @@ from .contrasts import CONTRAST_TABLES, TARGET
 from .coordinates import pull
 from .deform import Deform
 from .head import Head
-from .mixture import paint
+from .mixture import blend, paint
 from .pathology import Pathology
-from .step import Draw
+from .step import Draw, Share, bounded
 
 SILENT: dict[str, float] = dict.fromkeys(TISSUES, 0.0)
 
@@ -43,11 +43,13 @@ class Generator:
     channels: tuple[Channel, ...] = (Channel(),)  # the first is the reference
     target: str | int = TARGET  # a table of contrasts, or the number of a channel: that one, clean
     reliability: bool = False  # one more input for each channel: where it was measured
-    own: float = 0.0  # share of samples of a head with a real T1 in which a T1-weighted scan is that T1, not painted
-    dropout: float = 0.0  # share of samples of which a random subset of the channels is there
+    own: Share = 0.0  # share of samples of a head with a real T1 in which a T1-weighted scan is that T1, not painted
+    dropout: Share = 0.0  # share of samples of which a random subset of the channels is there
     lesions_in_target: bool = False  # else the target is painted as if they had healed
 
     def __post_init__(self) -> None:
+        bounded("own", "Share", self.own)
+        bounded("dropout", "Share", self.dropout)
         if isinstance(self.target, str) and self.target not in CONTRAST_TABLES:
             raise ValueError(
                 f"no contrast called {self.target!r} to be the target; choose from {list(CONTRAST_TABLES)}"
@@ -116,8 +118,9 @@ class Generator:
             clean = scans[self.target].clean
             assert clean
             return clean
-        if target is not None and self.target == TARGET:
-            return pull(target, head.source, head.grid.affine, mode="bilinear")
         labels, lesions, _ = head.reference
-        ill = {"lesions": lesions} if self.lesions_in_target else {}
-        return paint(labels, means=CONTRAST_TABLES[self.target], stds=SILENT, seed=0, **ill)
+        ill, means = lesions if self.lesions_in_target else None, CONTRAST_TABLES[self.target]
+        if target is None or self.target != TARGET:
+            return paint(labels, means=means, stds=SILENT, seed=0, lesions=ill)
+        real = pull(target, head.source, head.grid.affine, mode="bilinear")
+        return blend(real, ill, means) if ill else real

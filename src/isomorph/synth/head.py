@@ -11,7 +11,7 @@ from torch import Tensor
 from ..labels import swap_sides
 from ..space import Shape
 from ..volume import Volume
-from .anatomy import strip
+from .anatomy import Ball, balls, strip, without
 from .coordinates import positions, pull, transformed
 from .deform import placement
 from .pathology import grow
@@ -54,7 +54,8 @@ class Head:
 
     def __init__(self, labels: Volume, lesions: Volume | None, recipe: Draw, scan: Volume | None = None) -> None:
         self.scan = scan
-        self.labels, self.mirrored, self.strip = labels, recipe["deform"]["mirror"], recipe["strip"]
+        self.labels, self.mirrored, self.strip = labels, recipe["deform"]["mirror"], recipe["strip"] | {"bites": []}
+        self.bites = recipe["strip"]["bites"]
         self.place = placement(labels, **recipe["deform"])
         self.grid, self.lesions = Grid(self.place.shape, self.place.affine), None
         ill = recipe["pathology"]
@@ -80,13 +81,17 @@ class Head:
     def reference(self) -> Anatomy:
         """On the grid of the sample; whole, for a target, whatever skull stripping bit off."""
         scan = self.scan and pull(self.scan, self.source, self.grid.affine, mode="bilinear")
-        return _stripped(self._whole, self.lesions, scan, self.strip | {"bites": []})
+        return _stripped(self._whole, self.lesions, scan, self.strip)
 
     @cached_property
     def found(self) -> Anatomy:
         """On the grid of the sample, as the first scan shows it."""
-        bites = self.strip["bites"]
-        return _stripped(*self.reference, self.strip) if bites else self.reference
+        return _bitten(self.reference, self._balls)
+
+    @cached_property
+    def _balls(self) -> list[Ball]:
+        """What the mask of the brain lacks, in the same place in each scan."""
+        return balls(self.reference.labels, self.bites) if self.bites else []
 
     def seen(self, grid: Grid, back: np.ndarray) -> Anatomy:
         """On the grid of a scanner in which the head has moved.
@@ -101,7 +106,9 @@ class Head:
         lesions = self.lesions and pull(self.lesions, at, grid.affine, mode="bilinear")
         source = self.place.source(at)
         scan = self.scan and pull(self.scan, source, grid.affine, mode="bilinear")
-        return _stripped(self._labels(source, grid.affine), lesions, scan, self.strip)
+        moved = np.linalg.inv(back)
+        gone = [Ball(moved[:3, :3] @ ball.centre + moved[:3, 3], ball.radius) for ball in self._balls]
+        return _bitten(_stripped(self._labels(source, grid.affine), lesions, scan, self.strip), gone)
 
     def _labels(self, source: Tensor, affine: np.ndarray) -> Volume:
         labels = pull(self.labels, source, affine, mode="nearest")
@@ -109,7 +116,17 @@ class Head:
 
 
 def _stripped(labels: Volume, lesions: Volume | None, scan: Volume | None, draw: Draw) -> Anatomy:
-    left = strip(labels, **draw)
-    if lesions and left is not labels:  # what is taken off takes its lesions along
-        lesions = lesions.with_data(lesions.data * (left.data > 0))
-    return Anatomy(left, lesions, scan and scan.with_data(scan.data.clamp(min=0) * (left.data > 0)))
+    scan = scan and scan.with_data(scan.data.clamp(min=0))
+    return _left(Anatomy(labels, lesions, scan), strip(labels, **draw))
+
+
+def _bitten(anatomy: Anatomy, gone: list[Ball]) -> Anatomy:
+    return _left(anatomy, without(anatomy.labels, gone)) if gone else anatomy
+
+
+def _left(anatomy: Anatomy, labels: Volume) -> Anatomy:
+    """What is taken off takes its lesions and its real brightness along."""
+    lesions, scan = anatomy.lesions, anatomy.scan
+    if lesions and labels is not anatomy.labels:
+        lesions = lesions.with_data(lesions.data * (labels.data > 0))
+    return Anatomy(labels, lesions, scan and scan.with_data(scan.data * (labels.data > 0)))

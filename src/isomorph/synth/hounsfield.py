@@ -15,7 +15,8 @@ from ..labels import ANCHORS, CLUSTER, EXTRACEREBRAL, FLUID_OUTSIDE, LABELS, STE
 from ..volume import Volume
 from .furniture import furniture
 from .mixture import paint
-from .step import Draw, Range, Step, randn, seed
+from .step import Draw, Range, Share, Step, randn, seed
+from .texture import texture
 
 Things = tuple[Mapping[str, float] | None, Mapping[str, float] | None]
 AIR = -1000.0  # HU
@@ -37,7 +38,9 @@ HOUNSFIELD_TABLE = {
     "soft": (0, 45), "muscle": (55, 6), "mucosa": (35, 12), "bone": (1100, 200), "marrow": (500, 150),
     "eye": (9, 4), "nerve": (32, 4),
 }  # fmt: skip
-COARSE = {"air": 0.0, "soft": 15.0, "skin": 10.0, "bone": 40.0, "marrow": 60.0}  # factor on the texture
+COARSE = {"air": 0.0, "soft": 40.0, "skin": 10.0, "bone": 40.0, "marrow": 60.0}  # factor on the texture
+LUMPS = 8.0  # mm: fat and muscle, diploe and its walls lie side by side, not voxel by voxel
+FAT = -110.0  # HU: what is neither bone nor air is no darker, and no brighter than muscle
 VESSELS = ("artery", "vein", "rim", "choroid", "mucosa")  # what contrast medium enhances, at full, a little
 
 
@@ -77,7 +80,10 @@ def hounsfield(
     """
     labels = _without_extremes(x.data.long())
     above = {tissue: mean - AIR for tissue, mean in means.items()}  # paint knows no negative brightness
-    y = paint(x.with_data(labels), means=above, stds=stds, seed=seed, lesions=lesions).data + AIR
+    fine = {tissue: 0.0 if tissue in COARSE else std for tissue, std in stds.items()}
+    y = paint(x.with_data(labels), means=above, stds=fine, seed=seed, lesions=lesions).data + AIR
+    if any(stds[tissue] for tissue in COARSE):
+        y = y + _lumps(labels, x, means, stds, seed + 2)
     for share, value in _additions(labels, x, calcium, falx, (holder, table), seed):
         there = share > 0
         y[there] = torch.lerp(y[there], torch.tensor(value).to(y), share[there])
@@ -88,6 +94,18 @@ def _without_extremes(labels: Tensor) -> Tensor:
     """Of a real T1 a dark voxel is fluid and not half air, a bright one white matter and not half contrast medium."""
     labels = torch.where((labels > CLUSTER) & (labels < FLUID), FLUID, labels)
     return torch.where((labels > WHITE) & (labels < VESSEL), WHITE, labels)
+
+
+def _lumps(labels: Tensor, x: Volume, means: Mapping[str, float], stds: Mapping[str, float], seed: int) -> Tensor:
+    """By how much what lies around the brain differs from its mean."""
+    field = texture(seed, x.shape, x.spacing, LUMPS, like=x.data.float())
+    change = torch.zeros_like(field)
+    for tissue in COARSE:
+        there, lumps = _tissue(labels, tissue)[0], stds[tissue] * field
+        if tissue in ("soft", "skin"):
+            lumps = (means[tissue] + lumps).clamp(FAT, means["muscle"]) - means[tissue]
+        change = torch.where(there, lumps, change)
+    return change[None]
 
 
 def _additions(
@@ -147,14 +165,14 @@ class Hounsfield(Step):
     spread: Range = (0.5, 1.5)  # factor on the spread of each tissue between patients
     offset: float = 2.0  # HU: standard deviation of the calibration of the scanner, for soft tissue alike
     texture: Range = (0.0, 2.5)  # HU: standard deviation inside a tissue
-    enhanced: float = 0.2  # share of scans with contrast medium
+    enhanced: Share = 0.2  # share of scans with contrast medium
     medium: Range = (20.0, 250.0)  # HU that it adds to vessels; a sixth of that to choroid, mucosa and tumours
-    calcified: float = 0.3  # share of scans in which each of choroid, pallidum and falx is calcified
+    calcified: Share = 0.3  # share of scans in which each of choroid, pallidum and falx is calcified
     calcium: Range = (100.0, 500.0)  # HU
     specks: Range = (0.02, 0.35)  # share of a calcified tissue that calcium fills
     falx: Range = (30.0, 60.0)  # HU
-    holder: float = 0.7  # share of scans with a head holder
-    table: float = 0.5  # share with a table
+    holder: Share = 0.7  # share of scans with a head holder
+    table: Share = 0.5  # share with a table
     shell: Range = (-150.0, 200.0)  # HU of both, which are thinner than they look
 
     effect = staticmethod(hounsfield)

@@ -14,7 +14,7 @@ from ..labels import LESION_TISSUES, TISSUES, mixture
 from ..profile import smooth
 from ..volume import Volume
 from .contrasts import CONTRAST_TABLES
-from .step import Draw, Range, Step, randn, seed
+from .step import Draw, LogRange, Range, Share, Step, randn, seed
 
 SURFACE = ("skin", "soft", "marrow", "mucosa")
 BLUR = 0.5  # voxels: label maps have hard edges, but tissues share voxels
@@ -44,11 +44,7 @@ def paint(
 
     def shared(values: Mapping[str, float]) -> Tensor:
         y = (share @ torch.tensor([values[t] for t in TISSUES], device=share.device))[labels]
-        if ill is not None:
-            where, parts = ill
-            sick = torch.tensor([values[t] for t in LESION_TISSUES], device=y.device) @ parts
-            y.view(-1)[where] = y.view(-1)[where] * (1 - parts.sum(0)) + sick
-        return y
+        return y if ill is None else _mixed(y, ill, values)
 
     mean = shared(means)
     if any(stds.values()):
@@ -56,6 +52,27 @@ def paint(
     for axis in range(3):
         mean = smooth(mean, BLUR, axis)
     return x.with_data(mean.clamp(min=0))
+
+
+def blend(x: Volume, lesions: Volume, means: Mapping[str, float]) -> Volume:
+    """The image of a healthy head, made ill: what was there, and of each diseased tissue its share.
+
+    Parameters
+    ----------
+    x : Volume
+    lesions : Volume
+        As for `paint`.
+    means : tissue to number, the unit of `x`
+    """
+    return x.with_data(_mixed(x.data.clone(), _ill(lesions), means))
+
+
+def _mixed(y: Tensor, ill: tuple[Tensor, Tensor], values: Mapping[str, float]) -> Tensor:
+    """Writes to `y`."""
+    where, parts = ill
+    sick = torch.tensor([values[t] for t in LESION_TISSUES], device=y.device) @ parts
+    y.view(-1)[where] = y.view(-1)[where] * (1 - parts.sum(0)) + sick
+    return y
 
 
 def _ill(lesions: Volume) -> tuple[Tensor, Tensor]:
@@ -73,13 +90,13 @@ class Mixture(Step):
     `contrasts.py`, chosen with the given weights, each tissue displaced by a normal deviate.
     """
 
-    random: float = 0.3
+    random: Share = 0.3
     tables: tuple[str, ...] = ("T1", "T2", "FLAIR", "PD", "CT")
     weights: tuple[float, ...] = (3.0, 3.0, 3.0, 1.0, 0.5)
     spread: Range = (0.02, 0.12)  # standard deviation of the displacement, white matter of a T1 = 1
-    surface: Range = (0.6, 2.0)  # factor for what lies under the surface coil: skin, fat, marrow
+    surface: LogRange = (0.6, 2.0)  # factor for what lies under the surface coil: skin, fat, marrow
     texture: Range = (0.0, 0.06)  # standard deviation inside a tissue
-    black_air: float = 0.5  # share of images whose background is exactly zero
+    black_air: Share = 0.5  # share of images whose background is exactly zero
 
     effect = staticmethod(paint)
 

@@ -13,7 +13,7 @@ from ..volume import Volume
 from .mixture import SURFACE, paint
 from .relaxation import TESLA, Times, times
 from .signal import inversion, mprage, null, phase_sensitive, spin_echo, spoiled_echo
-from .step import Draw, Range, Step, seed
+from .step import Draw, LogRange, Range, Step, seed
 
 OUTSIDE = ("air", "artery", "vein", "skin", "soft", "muscle", "mucosa", "bone", "marrow", "eye", "nerve")
 BRAIN = tuple(t for t in TISSUES if t not in (*OUTSIDE, *LESION_TISSUES, "choroid"))
@@ -108,7 +108,7 @@ class Physics(Step):
     tesla: tuple[float, ...] = (1.5, 3.0)
     timing: dict[str, Range] = field(default_factory=dict)  # replaces ranges of all sequences, such as te; ms, degrees
     tissue: Range = (0.02, 0.08)  # standard deviation of the logarithm of T1, T2, T2* and proton density
-    surface: Range = (0.5, 1.6)  # factor for what lies under the surface coil: skin, fat, marrow
+    surface: LogRange = (0.5, 1.6)  # factor for what lies under the surface coil: skin, fat, marrow
     texture: Range = (0.0, 0.05)  # standard deviation inside a tissue, brightest tissue of the brain = 1
 
     effect = staticmethod(acquire)
@@ -151,6 +151,6 @@ class LowField(Physics):
     sequences: tuple[str, ...] = ("swoop_t1", "swoop_t2", "swoop_flair")
     weights: tuple[float, ...] = (1.0, 1.0, 1.0)
     tesla: tuple[float, ...] = (0.064,)
-    surface: Range = (0.4, 1.1)  # the coil is close to the brain too
+    surface: LogRange = (0.4, 1.1)  # the coil is close to the brain too
     tissue: Range = (0.02, 0.05)
     texture: Range = (0.0, 0.08)

@@ -8,7 +8,7 @@ from random import Random
 from ..labels import TISSUES
 from .measured import DISTRIBUTIONS, sampled
 from .mixture import paint
-from .step import Draw, Range, Step, seed
+from .step import Draw, Range, Share, Step, seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +26,8 @@ class Randomised(Step):
     distribution: str = "uniform"  # or "normal": around the middle of each range, half its width is the deviation
     means: Range = (0.0, 255.0)  # any unit
     stds: Range = (0.0, 35.0)
-    black_air: float = 0.05  # share of images whose background is exactly zero
-    dark_air: float = 0.25  # share whose background is nearly so
+    black_air: Share = 0.05  # share of images whose background is exactly zero
+    dark_air: Share = 0.25  # share whose background is nearly so
 
     effect = staticmethod(paint)
 

@@ -13,7 +13,7 @@ import torch
 from ..profile import FWHM_PER_SIGMA, apply, weights
 from ..volume import Volume
 from .noise import rician
-from .step import Draw, Range, Step, seed
+from .step import Draw, Range, Share, Step, seed
 
 SIGMA = math.log(10) / math.pi  # standard deviation of the profile over the thickness, where alpha is 1
 FULL_WIDTH = 1 / (SIGMA * FWHM_PER_SIGMA)  # alpha whose full width at half maximum is the thickness: 0.58
@@ -88,8 +88,8 @@ class Slices(Step):
     three (low field, 3-D protocols in a hurry); the others are at the resolution of the grid.
     """
 
-    thick: float = 0.65
-    blurred: float = 0.15
+    thick: Share = 0.65
+    blurred: Share = 0.15
     orientation: Literal["any", "sagittal", "coronal", "axial"] = "any"  # of the slices of a thick scan
     spacing: Range = (2.0, 7.0)  # mm, of the thick direction
     in_plane: Range = (0.5, 1.5)  # mm, of the other two
@@ -101,9 +101,17 @@ class Slices(Step):
 
     effect = staticmethod(thick_slices)
 
+    def ideal(self, x: Volume) -> Volume:
+        """What a scanner of the resolution of the grid and without noise would have given."""
+        return x
+
+    def across(self, rng: Random) -> int:
+        """The axis across the slices of a thick scan."""
+        any_axis = rng.randrange(3)
+        return ORIENTATIONS.get(self.orientation, any_axis)
+
     def draw(self, rng: Random) -> Draw:
-        kind, axis = rng.random(), rng.randrange(3)
-        axis = ORIENTATIONS.get(self.orientation, axis)
+        kind, axis = rng.random(), self.across(rng)
         if kind < self.thick:
             spacing = [rng.uniform(*self.in_plane)] * 3
             spacing[axis] = rng.uniform(*self.spacing)

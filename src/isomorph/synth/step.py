@@ -14,6 +14,9 @@ from torch import Tensor
 from ..volume import Volume
 
 Range = tuple[float, float]  # bounds of a uniform distribution
+LogRange = tuple[float, float]  # bounds of a distribution that is uniform in the logarithm: above 0
+Counts = tuple[int, int]  # bounds of a whole number, both of which occur
+Share = float  # of samples, or of what the comment says: 0 to 1
 Draw = dict[str, Any]  # plain numbers and words only: a draw can be written as JSON
 
 
@@ -31,14 +34,40 @@ class Step(ABC):
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            bounds = field.type == Range or "Range" in str(field.type)  # not every pair: two weights, two names
-            if bounds and isinstance(value, tuple) and value[0] > value[1]:
-                raise ValueError(f"{field.name} runs from {value[0]} to {value[1]}; give the lower bound first")
+            kind = str(field.type)  # a type itself, where a module does not import `annotations`
+            for known, word in ((Range, "Range"), (Counts, "Counts")):
+                kind = kind.replace(str(known), word)
+            bounded(field.name, kind, getattr(self, field.name))
 
     @abstractmethod
     def draw(self, rng: Random) -> Draw:
         """Choose the parameters of one realisation of the effect."""
+
+
+def bounded(name: str, kind: str, value: Any) -> None:
+    """Refuse bounds in the wrong order, a logarithm of nothing, and a share that is none.
+
+    Parameters
+    ----------
+    name : of a field
+    kind : its annotation, such as ``Range | None``
+    value : what it holds
+
+    Raises
+    ------
+    ValueError
+        With the name and what was expected.
+    """
+    kinds = kind.split(" | ")
+    if "Share" in kinds and not 0 <= float(value) <= 1:
+        raise ValueError(f"{name} is {value}, which is no share; give a number from 0 to 1")
+    if isinstance(value, tuple) and {"Range", "LogRange", "Counts"} & set(kinds):  # not every pair: two weights, names
+        if value[0] > value[1]:
+            raise ValueError(f"{name} runs from {value[0]} to {value[1]}; give the lower bound first")
+        if "LogRange" in kinds and value[0] <= 0:
+            raise ValueError(f"{name} begins at {value[0]}, which has no logarithm; give bounds above 0")
+        if "Counts" in kinds and value[0] < 0:
+            raise ValueError(f"{name} begins at {value[0]}; give a number of 0 or more")
 
 
 def seed(rng: Random) -> int:

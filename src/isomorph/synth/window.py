@@ -8,7 +8,7 @@ from random import Random
 
 from ..intensity import normalise, robust_range, sampled
 from ..volume import Volume
-from .step import Draw, Range, Step
+from .step import Draw, LogRange, Step
 
 
 def window(x: Volume, *, gain: float, like: Volume | None = None) -> Volume:
@@ -34,7 +34,7 @@ def window(x: Volume, *, gain: float, like: Volume | None = None) -> Volume:
 class Window(Step):
     """From a scan whose fat outshines the brain to one without any."""
 
-    gain: Range = (0.55, 1.3)
+    gain: LogRange = (0.55, 1.3)
 
     effect = staticmethod(window)
     resampled = True

@@ -7,7 +7,7 @@ import torch
 from ..config import Recipe, Stage, stage_generator
 from ..errors import UsageError
 from ..losses import OVERLAP
-from ..nets import build
+from ..nets import NETWORKS, build
 from ..structures import STRUCTURES
 from ..synth import Generator
 
@@ -44,16 +44,39 @@ def check(recipe: Recipe, processes: int = 1) -> None:
             raise UsageError(f"training.{name} is {getattr(settings, name)}; give 1 or more.")
     if settings.micro < 0:
         raise UsageError(f"training.micro is {settings.micro}; give the samples that fit on a device, or 0 for all.")
+    if not settings.clip > 0:
+        raise UsageError(f"training.clip is {settings.clip}, which leaves no gradient; give a number above 0.")
+    for name in ("average", "final"):
+        if not 0 <= getattr(settings, name) <= 1:
+            raise UsageError(f"training.{name} is {getattr(settings, name)}; give a number from 0 to 1.")
     _outputs(recipe)
     for number, stage in enumerate(settings.stages, 1):
+        if stage.steps < 1 or stage.learning_rate < 0:
+            raise UsageError(
+                f"stage {number} has {stage.steps} steps and learning rate {stage.learning_rate}; give 1 step or more, "
+                "and a rate that is not negative."
+            )
         if not 1 <= stage.batch <= MOST or stage.batch % processes:
             raise UsageError(
                 f"stage {number} has a batch of {stage.batch}; with {processes} processes give a multiple of "
                 f"{processes}, {MOST} at most."
             )
+        _part(recipe, stage, number)
         _inputs(recipe, stage, number)
         _size(recipe, stage, number)
         _overlap(recipe, stage, number)
+
+
+def _part(recipe: Recipe, stage: Stage, number: int) -> None:
+    kind = recipe.network.kind
+    parts = getattr(NETWORKS[kind], "parts", ())
+    if stage.part and stage.part not in parts:
+        raise UsageError(f"stage {number} trains the part {stage.part!r} of {kind}, which has {list(parts)}.")
+    if stage.part == "sharp" and stage_generator(recipe, stage).target != 0:
+        raise UsageError(
+            f"stage {number} trains the part 'sharp', which gives the scan in its own contrast; "
+            "add 'target=0' to its set."
+        )
 
 
 def _inputs(recipe: Recipe, stage: Stage, number: int) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..config import Recipe, from_dict, to_dict
 from ..errors import IsomorphError, SetupError, UsageError
 from ..place import place
+from .machine import writing
 
 KEEP = 3
 State = dict[str, Any]
@@ -81,17 +82,13 @@ def save_checkpoint(
     content = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
     digest = hashlib.sha256(content).hexdigest()
     path = folder / f"checkpoint-{state['step']:07d}.json"
-    try:
+    with writing(path.stem):
         place(_tensors(path), content)
         if hashlib.sha256(_tensors(path).read_bytes()).hexdigest() != digest:
             raise SetupError(f"E703 {_tensors(path).name} reads back differently; the disk is not to be trusted.")
         table = {**state, "sha256": digest, "optimiser": scalars}
         place(path, json.dumps(table, allow_nan=False).encode())  # last: it makes the other count
         _forget(folder)
-    except OSError as error:
-        raise SetupError(
-            f"E703 {path.stem} cannot be written ({error.strerror}); make space and go on with --resume."
-        ) from None
 
 
 def load_checkpoint(

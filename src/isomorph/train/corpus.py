@@ -25,6 +25,9 @@ from ..place import place
 from ..space import canonical_grid, resample
 from ..volume import Volume
 from .carry import carrier
+from .machine import writing
+
+AGAIN = "make space, or choose another folder, and run again: what is prepared is kept"
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ def prepare(data: str | Path, corpus: str | Path, *, report: Callable[[str], Non
     scans = sorted((data / "t1").glob("*.nii*"))
     if not maps and not scans:
         raise NothingFound(f"{data} holds no labels/*.nii.gz and no t1/*.nii.gz; give the root that holds them.")
-    corpus.mkdir(parents=True, exist_ok=True)
+    with writing(corpus.name, AGAIN):
+        corpus.mkdir(parents=True, exist_ok=True)
     names = [_name(path) for path in maps + scans]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"{data.name} holds {twice[:3]} twice; give each person a name of its own.")
@@ -68,7 +72,8 @@ def prepare(data: str | Path, corpus: str | Path, *, report: Callable[[str], Non
         head = _from_labels(path) if path in maps else _from_scan(path)
         if carry:
             head = replace(head, lesions=carry(head.name, head.labels, head.target))
-        _write(head, _prepared(corpus, path))
+        with writing(_prepared(corpus, path).name, AGAIN):
+            _write(head, _prepared(corpus, path))
         report(f"prepared {_prepared(corpus, path).name}")
     return corpus
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,8 @@ class Journal:
             place(self.path, "".join(line + "\n" for line in kept).encode())
         self.curves = _curves(folder / "curves", step)
 
-    def write(self, entry: Entry) -> Entry:
-        """Append an entry; gives it back."""
+    def write(self, entry: Entry) -> None:
+        """Append an entry."""
         with self.path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
         if self.curves:
@@ -38,7 +37,6 @@ class Journal:
                 if isinstance(value, float):
                     self.curves.add_scalar(name, value, entry["step"])
             self.curves.flush()
-        return entry
 
 
 def entries(path: Path) -> list[Entry]:
@@ -60,8 +58,8 @@ def entries(path: Path) -> list[Entry]:
 
 
 def _curves(folder: Path, step: int) -> Any:
-    if importlib.util.find_spec("tensorboard") is None:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:  # the extra `curves` is not installed
         return None
-    from torch.utils.tensorboard import SummaryWriter
-
     return SummaryWriter(str(folder), purge_step=step + 1)

@@ -24,7 +24,7 @@ from .check import check
 from .checkpoint import load_checkpoint, open_folder, save_checkpoint
 from .corpus import Head
 from .journal import Journal
-from .machine import accelerator, deaf, spare
+from .machine import accelerator, agreed, deaf, spare, writing
 from .muon import Muon
 from .objective import Objective
 from .pictures import draw
@@ -139,14 +139,15 @@ class Run:
         optimiser = OPTIMISERS[settings.optimiser](network.parameters(), weight_decay=settings.weight_decay)
         open_folder(out, recipe, resume=resume, write=self.main)
         state = (load_checkpoint(out, network, average, optimiser, write=self.main) if resume else None) or {"step": 0}
-        self.step, self.seconds = state["step"], state.get("seconds", 0.0)
+        self.step, self.seconds = agreed(self.accelerator, state["step"]), state.get("seconds", 0.0)
         self.losses, self.whole = list(state.get("losses", [])), True
         network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.network, self.optimiser = self.accelerator.prepare(network, optimiser)
         self.average = average.to(self.accelerator.device)
         if self.accelerator.scaler is not None and "scaler" in state:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.journal = Journal(out, self.step) if self.main else None
+        with writing("log.jsonl"):
+            self.journal = Journal(out, self.step) if self.main else None
         self.clock, self.ended, self.waited, self.steps = time.monotonic(), time.monotonic(), 0.0, 0
 
     def advance(self, batch: Batch) -> None:
@@ -231,9 +232,11 @@ class Run:
         scores: dict[str, float] = {}
         if self.held_out:
             scores, rows = validate(self.average, self.recipe, self.held_out, self.accelerator)
-            draw(self.out / "validation" / f"{self.step:07d}.png", rows)
+            with writing("the picture of a validation"):
+                draw(self.out / "validation" / f"{self.step:07d}.png", rows)
         table = card(self.recipe, self.trained, self.step, self.seconds, scores, self.objective.sha256)
-        save_model(self.model, self.average, table)
+        with writing(self.model.name):
+            save_model(self.model, self.average, table)
         self.log({"step": self.step, **scores})
 
     def published(self) -> bool:
@@ -243,7 +246,9 @@ class Run:
     def log(self, entry: dict[str, Any]) -> None:
         """Write an entry down, and tell it."""
         if self.journal:
-            self.report(self.journal.write(entry))
+            with writing(self.journal.path.name):
+                self.journal.write(entry)
+            self.report(entry)
 
 
 def learning_rate(step: int, settings: Training) -> float:

@@ -1,10 +1,14 @@
-"""Devices and processes: what the machine has, and how the work is divided."""
+"""Devices, processes and disk: what the machine has, and how the work is divided."""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import torch
 
 from ..config import Training
 from ..errors import SetupError, UsageError
@@ -34,9 +38,51 @@ def accelerator(settings: Training) -> Any:
     wrapping = DistributedDataParallelKwargs(find_unused_parameters=apart)
     precision = "no" if settings.precision == "fp32" else settings.precision
     try:
-        return Accelerator(mixed_precision=precision, kwargs_handlers=[wrapping])
+        made = Accelerator(mixed_precision=precision, kwargs_handlers=[wrapping])
     except ValueError as error:
         raise UsageError(f"precision {settings.precision} is not to be had here ({error}); try fp32.") from None
+    if precision == "fp16" and made.scaler is None:  # on a processor accelerate says nothing, and takes fp32
+        raise UsageError("precision fp16 is not to be had here (it wants a GPU); try fp32 or bf16.")
+    return made
+
+
+def agreed(accelerator: Any, step: int) -> int:
+    """The step that all processes begin at.
+
+    Parameters
+    ----------
+    accelerator : accelerate.Accelerator
+    step : that this process would begin at
+
+    Raises
+    ------
+    UsageError
+        If they do not agree: some see other checkpoints, or none.
+    """
+    steps = accelerator.gather(torch.tensor([step], device=accelerator.device)).tolist()
+    if len(set(steps)) > 1:
+        raise UsageError(f"the processes would begin at steps {steps}; give all machines one folder that they share.")
+    return step
+
+
+@contextmanager
+def writing(name: str, remedy: str = "make space and go on with --resume") -> Iterator[None]:
+    """A full disk is one line and exit code 6, not a bug.
+
+    Parameters
+    ----------
+    name : of what is written
+    remedy : what to do
+
+    Raises
+    ------
+    SetupError
+        In place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(f"E703 {name} cannot be written ({error.strerror}); {remedy}.") from None
 
 
 def spare(accelerator: Any) -> int:

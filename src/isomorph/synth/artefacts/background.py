@@ -9,7 +9,7 @@ import torch
 
 from ...profile import smooth
 from ...volume import Volume
-from ..step import Draw, Range, Step, randn, seed
+from ..step import Draw, Range, Share, Step, randn, seed
 
 SMOOTHING = 1.0  # voxels: single bright voxels of air are air
 
@@ -45,9 +45,9 @@ def background(x: Volume, *, threshold: float, level: float, seed: int) -> Volum
 class Background(Step):
     """From a mask that the vendor applied to a background full of noise."""
 
-    share: float = 0.15  # of scans
+    share: Share = 0.15  # of scans
     threshold: Range = (0.02, 0.08)  # fraction of the maximum
-    zero: float = 0.6  # share of these whose background becomes exactly zero
+    zero: Share = 0.6  # share of these whose background becomes exactly zero
     level: Range = (0.005, 0.06)  # fraction of the maximum
 
     effect = staticmethod(background)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from ...volume import Volume
-from ..step import Draw, Range, Step
+from ..step import Counts, Draw, Range, Share, Step
 from .orientation import across
 
 
@@ -42,9 +42,9 @@ def dropped(x: Volume, *, axis: int, slices: list[float], left: float) -> Volume
 class Dropped(Step):
     """From one dark slice to a transmission with holes."""
 
-    share: float = 0.05  # of scans
-    count: tuple[int, int] = (1, 4)  # slices
-    missing: float = 0.5  # share of these scans whose slices are exactly zero; the others keep up to half the signal
+    share: Share = 0.05  # of scans
+    count: Counts = (1, 4)  # slices
+    missing: Share = 0.5  # share of these scans whose slices are exactly zero; the others keep up to half the signal
     left: Range = (0.1, 0.5)
 
     effect = staticmethod(dropped)

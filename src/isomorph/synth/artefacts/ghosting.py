@@ -9,7 +9,7 @@ from random import Random
 import torch
 
 from ...volume import Volume
-from ..step import Draw, Range, Step
+from ..step import Counts, Draw, Range, Share, Step
 from .orientation import in_plane
 
 
@@ -50,8 +50,8 @@ def ghosting(x: Volume, *, axis: int, phase: int, count: int, strength: float, d
 class Ghosting(Step):
     """From pulsating vessels to a breathing, nodding patient."""
 
-    share: float = 0.08  # of scans
-    count: tuple[int, int] = (2, 8)
+    share: Share = 0.08  # of scans
+    count: Counts = (2, 8)
     strength: Range = (0.03, 0.2)
 
     effect = staticmethod(ghosting)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from ...volume import Volume
-from ..step import Draw, Range, Step
+from ..step import Counts, Draw, Range, Share, Step
 
 
 def quantise(x: Volume, *, levels: int, top: float) -> Volume:
@@ -26,7 +26,7 @@ def quantise(x: Volume, *, levels: int, top: float) -> Volume:
     """
     if levels == 0:
         return x
-    step = top * x.data.amax().clamp(min=1e-12) / (levels - 1)
+    step = top * x.data.amax().clamp(min=1e-12) / max(levels - 1, 1)
     return x.with_data((x.data / step).round().clamp(0, levels - 1) * step)
 
 
@@ -34,8 +34,8 @@ def quantise(x: Volume, *, levels: int, top: float) -> Volume:
 class Quantise(Step):
     """From 8 bits well used to a screenshot with a narrow window."""
 
-    share: float = 0.15  # of scans
-    levels: tuple[int, int] = (48, 256)
+    share: Share = 0.15  # of scans
+    levels: Counts = (48, 256)
     top: Range = (0.6, 1.0)  # fraction of the maximum
 
     effect = staticmethod(quantise)

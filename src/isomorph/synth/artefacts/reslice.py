@@ -9,7 +9,7 @@ import torch
 
 from ...profile import apply, weights
 from ...volume import Volume
-from ..step import Draw, Range, Step
+from ..step import Draw, Range, Share, Step
 
 
 def reslice(x: Volume, *, spacing: list[float], offset: list[float]) -> Volume:
@@ -40,7 +40,7 @@ def reslice(x: Volume, *, spacing: list[float], offset: list[float]) -> Volume:
 class Reslice(Step):
     """From a shift of half a voxel to a detour over a coarser grid."""
 
-    share: float = 0.1  # of scans
+    share: Share = 0.1  # of scans
     spacing: Range = (0.8, 1.3)  # factor
 
     effect = staticmethod(reslice)

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from ...profile import sample
 from ...volume import Volume
-from ..step import Draw, Range, Step, randn, seed
+from ..step import Draw, Range, Share, Step, randn, seed
 from .orientation import across, in_plane
 
 
 def slice_motion(x: Volume, *, axis: int, shift: float, turn: float, interleave: int, seed: int) -> Volume:
-    """Each slice lies where the head was when it was taken [1]_.
+    """Each slice shows what was there when it was taken: displaced and turned in its plane, and from beside it [1]_.
 
     Parameters
     ----------
@@ -25,7 +26,8 @@ def slice_motion(x: Volume, *, axis: int, shift: float, turn: float, interleave:
     axis : 0, 1 or 2
         Across the slices, where the voxels do not show it.
     shift : mm
-        Standard deviation over the scan of the position in each of the two directions of the slices.
+        Standard deviation over the scan of the position in each of the three directions. Through the slices what lay
+        between two of them is interpolated.
     turn : degrees
         Standard deviation of the rotation in the plane of the slices.
     interleave : int
@@ -40,13 +42,28 @@ def slice_motion(x: Volume, *, axis: int, shift: float, turn: float, interleave:
     if shift == 0 and turn == 0:
         return x
     n = x.shape[across(x, axis)]
-    path = randn(seed, 3, n, like=x.data).cumsum(1)
+    path = randn(seed, 4, n, like=x.data).cumsum(1)
     path = (path - path.mean(1, keepdim=True)) / path.std(1, keepdim=True).clamp(min=1e-6) if n > 1 else path * 0
     order = torch.cat([torch.arange(first, n, interleave) for first in range(interleave)])
     time = torch.empty(n, dtype=torch.long)
     time[order] = torch.arange(n)
     path = path[:, time.to(path.device)]
-    return displaced(x, axis, shift * path[:2].T, turn * path[2])
+    return displaced(beside(x, axis, shift * path[3]), axis, shift * path[:2].T, turn * path[2])
+
+
+def beside(x: Volume, axis: int, shifts: Tensor) -> Volume:
+    """Take each slice some mm further on; beyond the first and the last they come again.
+
+    Parameters
+    ----------
+    x : Volume
+    axis : 0, 1 or 2
+        As for `slice_motion`.
+    shifts : (N,) tensor, mm
+    """
+    through = across(x, axis)
+    where = torch.arange(len(shifts), device=shifts.device) + shifts / x.spacing[through]
+    return x.with_data(sample(x.data, where, through))
 
 
 def displaced(x: Volume, axis: int, shifts: Tensor, turns: Tensor) -> Volume:
@@ -81,10 +98,10 @@ def displaced(x: Volume, axis: int, shifts: Tensor, turns: Tensor) -> Volume:
 class SliceMotion(Step):
     """From a patient who breathes to one who cannot lie still."""
 
-    share: float = 0.1  # of scans
-    shift: Range = (0.3, 2.5)  # mm
+    share: Share = 0.1  # of scans
+    shift: Range = (0.3, 2.5)  # mm, along and across the slices
     turn: Range = (0.2, 2.5)  # degrees
-    interleaved: float = 0.7  # share of stacks taken in two or three passes
+    interleaved: Share = 0.7  # share of stacks taken in two or three passes
 
     effect = staticmethod(slice_motion)
 

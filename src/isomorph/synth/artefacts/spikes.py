@@ -9,7 +9,7 @@ from random import Random
 import torch
 
 from ...volume import Volume
-from ..step import Draw, Range, Step
+from ..step import Counts, Draw, Range, Share, Step
 from .orientation import across
 
 
@@ -58,11 +58,11 @@ def spikes(x: Volume, *, axis: int, waves: list[list[float]], amplitude: float, 
 class Spikes(Step):
     """From a stripe that one must look for to corduroy."""
 
-    share: float = 0.04  # of scans
-    count: tuple[int, int] = (1, 3)  # spikes
+    share: Share = 0.04  # of scans
+    count: Counts = (1, 3)  # spikes
     frequency: Range = (0.02, 0.35)  # cycles per mm
     amplitude: Range = (0.01, 0.1)  # fraction of the maximum
-    stacks: float = 0.5  # share of these scans of which one slice is struck, the others as a whole
+    stacks: Share = 0.5  # share of these scans of which one slice is struck, the others as a whole
 
     effect = staticmethod(spikes)
 

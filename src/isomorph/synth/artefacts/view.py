@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from ...volume import Volume
-from ..step import Draw, Range, Step
+from ..step import Draw, Range, Share, Step
 
 MOST = 0.4  # of the extent that can be cut off each end
 
@@ -38,8 +38,8 @@ def view(x: Volume, *, cut: list[float]) -> Volume:
 class View(Step):
     """From a vertex cut off to a slab of some slices."""
 
-    share: float = 0.1  # of scans
-    ends: float = 0.35  # chance of each of the six ends of such a scan
+    share: Share = 0.1  # of scans
+    ends: Share = 0.35  # chance of each of the six ends of such a scan
     cut: Range = (2.0, 35.0)  # mm
 
     effect = staticmethod(view)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from ...volume import Volume
-from ..step import Draw, Range, Step
+from ..step import Draw, Range, Share, Step
 
 MOST = 0.4  # of the extent that can be cut off
 
@@ -48,7 +48,7 @@ def wrap(x: Volume, *, axis: int, cut: list[float], strength: float) -> Volume:
 class Wrap(Step):
     """From a nose at the back of the head to both ears inside it."""
 
-    share: float = 0.04  # of scans
+    share: Share = 0.04  # of scans
     cut: Range = (3.0, 25.0)  # mm, at one end or at both
     strength: Range = (0.3, 1.0)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from ..step import Draw, Range, Step, seed
+from ..step import Counts, Draw, LogRange, Range, Share, Step, seed
 from .bleeding import radius_of
 from .carried import PATIENTS
 from .grow import pathology
@@ -23,24 +23,24 @@ class Pathology(Step):
     Each share is that of all heads, whatever else they have.
     """
 
-    carried: float = 0.0  # share with the lesions of a real patient, where the head has masks
-    sclerosis: float = 0.0  # share with multiple sclerosis
-    sclerosis_load: Range = (0.3, 30.0)  # mL, uniform in its logarithm
+    carried: Share = 0.0  # share with the lesions of a real patient, where the head has masks
+    sclerosis: Share = 0.0  # share with multiple sclerosis
+    sclerosis_load: LogRange = (0.3, 30.0)  # mL, uniform in its logarithm
     sclerosis_size: Range = (3.0, 9.0)  # mm, width of a lesion
-    lacunes: float = 0.0  # share with small infarcts
-    lacunes_count: tuple[int, int] = (1, 6)
+    lacunes: Share = 0.0  # share with small infarcts
+    lacunes_count: Counts = (1, 6)
     lacunes_size: Range = (3.0, 12.0)  # mm
-    stroke: float = 0.0  # share with an infarct of a territory
+    stroke: Share = 0.0  # share with an infarct of a territory
     stroke_size: Range = (25.0, 80.0)  # mm
-    tumour: float = 0.0  # share with a tumour
+    tumour: Share = 0.0  # share with a tumour
     tumour_size: Range = (12.0, 50.0)  # mm
-    tumour_solid: float = 0.35  # share of tumours without necrosis and rim
+    tumour_solid: Share = 0.35  # share of tumours without necrosis and rim
     tumour_rim: Range = (1.5, 5.0)  # mm
     tumour_oedema: Range = (0.0, 22.0)  # mm
     tumour_push: Range = (0.0, 8.0)  # mm
-    haemorrhage: float = 0.0  # share with bleeding into the brain
-    haemorrhage_volume: Range = (0.5, 50.0)  # mL, uniform in its logarithm
-    resection: float = 0.0  # share with a resection cavity
+    haemorrhage: Share = 0.0  # share with bleeding into the brain
+    haemorrhage_volume: LogRange = (0.5, 50.0)  # mL, uniform in its logarithm
+    resection: Share = 0.0  # share with a resection cavity
     resection_size: Range = (15.0, 55.0)  # mm
     rough: Range = (0.08, 0.3)  # share of the radius: irregularity of borders
     fade: Range = (1.0, 8.0)  # mm: how softly lesions pass into what is healthy
