@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from isomorph.evaluate.align import aligned
+from isomorph.align import aligned
 from isomorph.volume import Volume
 
 pytest.importorskip("ants")

@@ -105,7 +105,8 @@ def test_commands_and_options_exist(page: Path) -> None:
     known = {command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback}
     assert commands <= known
     helps = "".join(CliRunner(env={"COLUMNS": "200"}).invoke(cli.app, [name, "--help"]).stdout for name in known)
-    for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", shown)) - {"--index-url"}:
+    helps += CliRunner(env={"COLUMNS": "200"}).invoke(cli.app, ["--help"]).stdout
+    for option in set(re.findall(r"(?<![\w-])--[a-z][a-z_-]*", shown)) - {"--index-url"}:
         assert re.search(rf"{option}\b(?!-)", helps), f"{page.name}: {option}"
 
 

@@ -77,6 +77,22 @@ def test_mistakes_are_found_before_the_work(corpus, tmp_path):
         generate("default", tmp_path, data=corpus, changes=("held_out=['one', 'two']",))
 
 
+def test_a_segmentation_is_shown_the_heads_that_it_is_trained_on(corpus, tmp_path):
+    """Heads cut into levels of brightness name no structures, and are passed over, as in training."""
+    levels = torch.full((1, 30, 32, 28), 720, dtype=torch.int16)
+    meta = {"affine": json.dumps(np.eye(4).tolist())}
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        save_file({"labels": levels}, folder / f"{name}.safetensors", metadata=meta)
+    with pytest.raises(UsageError, match="none of 3 heads names structures"):
+        generate("segmenter", tmp_path / "none", n=1, data=folder, changes=SMALL, report=silent)
+    (folder / "one.safetensors").write_bytes((corpus / "one.safetensors").read_bytes())
+    generate("segmenter", tmp_path / "out", n=3, data=folder, changes=SMALL, report=silent)
+    for k in range(3):
+        assert json.loads((tmp_path / "out" / f"sample-000{k}.json").read_text())["head"] == "one"
+
+
 def test_a_brain_without_labels_is_cut_into_levels():
     from isomorph.train.corpus import levelled
 

@@ -31,6 +31,7 @@ MAY = {
     "labels": set(),
     "similarity": set(),
     "structures": {"labels"},
+    "align": {"volume", "errors"},
     "losses": {"similarity"},
     "nets": set(),
     "space": {"volume", "profile"},
@@ -44,13 +45,13 @@ MAY = {
     "report": {"volume", "space", "intensity", "errors", "place"},
     "train": {"volume", "space", "io", "labels", "losses", "nets", "synth", "config", "weights", "errors", "place"}
     | {"interrupt", "structures"},
-    "predict": {"volume", "space", "io", "intensity", "weights", "errors", "interrupt"},
+    "predict": {"volume", "space", "io", "nets", "intensity", "weights", "errors", "interrupt", "align"} | {"profile"},
 }
 
 # Libraries that read images, and the only files that may know of them.
 IMAGE_LIBRARIES = {
     "nibabel": ("io/", "train/corpus.py"), "nilearn": ("demo.py", "train/carry.py"),
-    "ants": ("train/corpus.py", "train/carry.py", "evaluate/align.py"),
+    "ants": ("train/corpus.py", "train/carry.py", "align.py"),
 }  # fmt: skip
 
 FORBIDDEN_MODULES = {"pickle", "cPickle", "_pickle", "dill", "shelve", "marshal", "joblib", "cloudpickle"}

@@ -93,7 +93,7 @@ def test_a_report_that_fails_at_the_end_does_not_swallow_the_summary(
     monkeypatch.setattr("isomorph.report.html.place", full)
     arguments = ["predict", phantom_file, tmp_path / "t1.nii.gz", "--model", model_file, "--no-flip"]
     run = CliRunner().invoke(app, [*map(str, arguments), "--report", str(tmp_path / "page.html")])
-    assert run.stdout.splitlines()[-1] == "1 scan: 1 done; exit code 0: all done"
+    assert run.stdout.splitlines()[-1] == "1 scan: 1 done with warnings; exit code 0: all done"
     assert isinstance(run.exception, SetupError)
     assert "report 'page.html' cannot be written" in str(run.exception)
 

@@ -25,32 +25,97 @@ CT = Annotated[bool, typer.Option("--ct", help="The scans are CT, in Hounsfield 
 DEBUG = Annotated[bool, typer.Option("--debug", help="Show where an internal error comes from.")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        say(f"isomorph {version('isomorph')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _door(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def predict(
     paths: Annotated[list[str], typer.Argument(metavar="IN... OUT", help="Scans or folders, then the output.")],
     model: Annotated[str | None, typer.Option(help="Name of a model (see `isomorph models`) or a file.")] = None,
     ct: CT = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Of the processor.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the processor.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
-    no_flip: Annotated[bool, typer.Option("--no-flip", help="Half the time, a little worse.")] = False,
+    compat: Annotated[
+        str | None, typer.Option(help="freesurfer, github: as SynthSR, for its weights; none: ours.")
+    ] = None,
+    no_flip: Annotated[bool, typer.Option("--no-flip", help="No mirrored pass: half the time.")] = False,
+    lesions: Annotated[str | None, typer.Option(help="With --lesion-mask: inpaint (default) or keep.")] = None,
+    lesion_mask: Annotated[str | None, typer.Option(help="Image above 0.5 in lesions of the (first) scan.")] = None,
+    uncertainty: Annotated[str | None, typer.Option(help="Image to write: how wrong each voxel may be.")] = None,
+    grid: Annotated[str | None, typer.Option(help="Of the result: 1mm (default), or input, that of the scan.")] = None,
+    max_memory: Annotated[float | None, typer.Option(help="GB that may be taken: the less, the slower.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there already.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse scans of doubtful geometry or content.")] = False,
     report: Annotated[Path | None, typer.Option(help="Pictures of input and output, as one HTML file.")] = None,
     debug: DEBUG = False,
 ) -> None:
-    """Turn scans into 1 mm T1s: a file into a file, several files or a folder into a folder."""
+    """Turn scans into 1 mm T1s: a file, or the files of one exam, into a file; files or a folder into a folder."""
     _logging(debug)
     inputs, output = _split(paths)
     from .predict import Options
     from .predict.scans import predict_scans
     from .progress import watching
 
-    given = {"model": model, "device": device, "threads": threads, "precision": precision}
+    given = {"model": model, "device": device, "threads": threads, "precision": precision, "compat": compat}
+    given |= {"lesions": lesions, "lesion_mask": lesion_mask, "uncertainty": uncertainty}
+    given |= {"grid": grid, "max_memory": max_memory}
     flags = {"ct": ct, "flip": not no_flip, "overwrite": overwrite, "strict": strict}
     options = Options(**_given(given | flags))
     with watching(report, inputs, overwrite=overwrite) as listeners:
         summary = predict_scans(inputs, output, options, listeners)
+        say(summary.line)
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def synthsr(
+    i: Annotated[str, typer.Option("--i", help="A scan, a folder of scans, or a .txt list of them.")],
+    o: Annotated[str, typer.Option("--o", help="The outputs: a file, a folder, or a .txt list.")],
+    ct: CT = False,
+    lowfield: Annotated[bool, typer.Option("--lowfield", help="Weights for low-field scans.")] = False,
+    v1: Annotated[bool, typer.Option("--v1", help="Weights of July 2021.")] = False,
+    threads: Annotated[int, typer.Option(help="Threads of the processor.")] = 1,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Use no GPU.")] = False,
+    model: Annotated[str | None, typer.Option(help="Other weights, made by `isomorph convert-weights`.")] = None,
+    disable_sharpening: Annotated[bool, typer.Option("--disable_sharpening", help="No unsharp mask.")] = False,
+    disable_flipping: Annotated[bool, typer.Option("--disable_flipping", help="Half the time.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there already.")] = False,
+    debug: DEBUG = False,
+) -> None:
+    """In place of mri_synthsr of FreeSurfer: same options, same rules, its converted weights."""
+    _logging(debug)
+    from .predict import Options
+    from .predict.synthsr import predict_synthsr, weights
+    from .progress import watching
+
+    given: dict[str, Any] = {
+        "model": weights(model, v1=v1, lowfield=lowfield),
+        "device": "cpu" if cpu else "auto",
+        "threads": threads,
+    }
+    flags: dict[str, Any] = {
+        "ct": ct,
+        "flip": not disable_flipping,
+        "sharpen": not disable_sharpening,
+        "overwrite": overwrite,
+    }
+    with watching() as listeners:
+        summary = predict_synthsr(i, o, Options(**given, **flags, compat="freesurfer"), listeners)
         say(summary.line)
     raise typer.Exit(summary.exit_code)
 
@@ -75,14 +140,30 @@ def check(
 
 @app.command()
 def models() -> None:
-    """The models that come with the package: network, licence, training data, hash."""
-    from .weights import digest, read_card, shipped
+    """The models that come with the package, and those in ~/.isomorph: network, licence, training data, hash."""
+    from .weights import collected, digest, read_card, shipped
 
-    for path in shipped():
+    for name, path in sorted(collected().items()):
         card = read_card(path)
-        say(f"{path.stem}: {card['network']}, {card['licence']}, heads: {card['data']}, SHA-256 {digest(path)}")
+        say(f"{name}: {card['network']}, {card['licence']}, heads: {card['data']}, SHA-256 {digest(path)}")
     if not shipped():
         say("no model is shipped with this installation; give one with --model FILE", err=True)
+
+
+@app.command("convert-weights")
+def convert_weights(
+    source: Annotated[Path, typer.Argument(metavar="IN.h5", help="Weights of SynthSR, as published.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="In ~/.isomorph it is known by its name.")],
+    kind: Annotated[str | None, typer.Option(help="Of an unknown file: v1, v2, lowfield, hyperfine.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there already.")] = False,
+    debug: DEBUG = False,
+) -> None:
+    """Turn weights of the original SynthSR (Keras) into a model of this package."""
+    _logging(debug)
+    from .weights import convert
+
+    card, sha256 = convert(source, out, kind=kind, overwrite=overwrite)
+    say(f"{out.name}: {card['name']}, {card['licence']}, SHA-256 {sha256}")
 
 
 @app.command()
@@ -160,7 +241,7 @@ def train(
     changes: Annotated[list[str] | None, typer.Option("--set", help="dotted.key=value, as often as wanted.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in OUT.")] = False,
     start: Annotated[str | None, typer.Option(help="Model, by name or file, whose weights to begin with.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Of the processor.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of the processor.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that make samples.")] = None,
     debug: DEBUG = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from isomorph.io.find import survey
 from isomorph.io.names import Notice, described, escape, sidecar, sidecar_path
+from isomorph.io.outline import outline
 from isomorph.io.reader import Scan, Verdict, check, digest, load, read
 from isomorph.io.target import Guard, check_output
 from isomorph.io.writer import save, write
@@ -17,6 +18,7 @@ __all__ = [
     "digest",
     "escape",
     "load",
+    "outline",
     "read",
     "save",
     "sidecar",

@@ -157,7 +157,7 @@ def digest(path: str | os.PathLike[str], *, max_gb: float = MAX_GB) -> str:
     Refusal
         If they cannot be read.
     """
-    halves = _partner(Path(path)) or (Path(path),)
+    halves = partner(Path(path)) or (Path(path),)
     sha = hashlib.sha256()
     for half in halves:
         sha.update(container.slurp(half, int(max_gb * 1e9)))
@@ -166,11 +166,11 @@ def digest(path: str | os.PathLike[str], *, max_gb: float = MAX_GB) -> str:
 
 def _open(path: Path, frame: int | str, limit: int, kind: str) -> _File:
     """Bytes, header, and the agreement of both."""
-    other = _partner(path)
+    other = partner(path)
     raw = container.slurp(path if other is None else other[0], limit)
     sha, size, packed = hashlib.sha256(raw), len(raw), container.compression(raw)
     block = container.peek(raw, packed, PEEK)
-    header = _parse(block, raw, packed, suffix(other[0] if other else path))
+    header = parse(block, raw, packed, suffix(other[0] if other else path))
     if kind == "scan" and (header.ours or is_ours(path)):
         raise Refusal("E505", "the image was made by isomorph", "give the original scan")
     notices = list(header.notices)
@@ -191,7 +191,7 @@ def _open(path: Path, frame: int | str, limit: int, kind: str) -> _File:
     return _File(header, unpacked.data, tuple(notices), sha.hexdigest(), size)
 
 
-def _partner(path: Path) -> tuple[Path, Path] | None:
+def partner(path: Path) -> tuple[Path, Path] | None:
     """The .hdr and the .img of a pair, by either name, in either case."""
     end = suffix(path)
     if not end.startswith((".hdr", ".img")):
@@ -213,7 +213,7 @@ def _partner(path: Path) -> tuple[Path, Path] | None:
     return header, voxels
 
 
-def _parse(block: bytes, raw: bytes, packed: str, end: str) -> Header:
+def parse(block: bytes, raw: bytes, packed: str, end: str) -> Header:
     """The header, whichever family it is of."""
     if nifti.looks_like(block, end):
         header = nifti.parse(block, end)

@@ -8,6 +8,9 @@ from ..errors import UsageError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
+GRIDS = ("1mm", "input")
+LESIONS = ("inpaint", "keep")
+COMPAT = ("auto", "none", "freesurfer", "github")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,21 @@ class Options:
         ``auto`` takes bf16 where the hardware computes in it, else fp32.
     flip : bool
         Average with the prediction of the mirrored scan: twice the time, a little better.
+    compat : str
+        Pre- and post-processing of the original SynthSR, step for step, for its converted weights: that of FreeSurfer 8
+        or of its GitHub repository. ``auto`` takes what the model says; ``none`` takes ours whatever it says.
+    sharpen : bool
+        Sharpen where FreeSurfer does; without `compat` it means nothing.
+    lesions : str
+        ``inpaint`` heals lesions, ``keep`` shows them as a T1 would, where a mask says that they are.
+    lesion_mask : str, optional
+        File that is above 0.5 in lesions; drawn on the scan, or on the first one of an exam.
+    uncertainty : str, optional
+        File for a map of how wrong each voxel may be.
+    grid : str
+        Where the result lies: ``1mm``, or resampled onto the grid of the ``input``.
+    max_memory : float, optional
+        GB that the process may take; it then runs in thinner slabs or in bf16, or refuses before it starts.
     overwrite : bool
         Replace outputs that are there already.
     strict : bool
@@ -45,15 +63,25 @@ class Options:
     threads: int | None = None
     precision: str = "auto"
     flip: bool = True
+    compat: str = "auto"
+    sharpen: bool = True
+    lesions: str = "inpaint"
+    lesion_mask: str | None = None
+    uncertainty: str | None = None
+    grid: str = "1mm"
+    max_memory: float | None = None
     overwrite: bool = False
     strict: bool = False
 
     def __post_init__(self) -> None:
-        for name, choices in (("device", DEVICES), ("precision", PRECISIONS)):
+        known = (("device", DEVICES), ("precision", PRECISIONS), ("compat", COMPAT), ("lesions", LESIONS))
+        for name, choices in (*known, ("grid", GRIDS)):
             if (value := getattr(self, name)) not in choices:
                 raise UsageError(f"--{name} is {value!r}; choose from {', '.join(choices)}.")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"--threads is {self.threads}; give 1 or more.")
+        if self.max_memory is not None and not self.max_memory > 0:
+            raise UsageError(f"--max-memory is {self.max_memory}; give GB, more than 0.")
 
 
 OPTIONS = Options()

@@ -1,4 +1,4 @@
-"""Which scans, and where each result goes; decided, and refused if need be, before any work."""
+"""Which scans, which of them belong together, and where each result goes; decided before any work."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ from ..errors import NothingFound, UsageError
 from ..io.names import suffix
 
 ENDING = "_desc-synth_T1w.nii.gz"
+MISSING = "-"  # in the place of a scan of an exam that there is not
 OURS = "E505 the image was made by isomorph; give the original scan"
 Inputs = Sequence[str | os.PathLike[str]]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One scan and its place.
+    """One scan, or one exam, and its place.
 
     Parameters
     ----------
     source, target : Path
+        Of an exam, the first scan.
     name : str
         Of the scan, relative to the folder that was given; safe in one line of a log.
     root : Path, optional
         Folder that the output must stay in.
     ours : bool
         An image that isomorph made and that was found in a folder: to be skipped.
+    exam : tuple of Path or None
+        All scans of an exam in their order, None where one is missing; empty for a scan by itself.
     """
 
     source: Path
@@ -37,6 +41,12 @@ class Job:
     name: str
     root: Path | None = None
     ours: bool = False
+    exam: tuple[Path | None, ...] = ()
+
+    @property
+    def sources(self) -> list[Path]:
+        """Every scan that is there."""
+        return [path for path in self.exam if path] or [self.source]
 
 
 def gather(inputs: Inputs) -> tuple[list[Path], list[Path]]:
@@ -55,21 +65,26 @@ def gather(inputs: Inputs) -> tuple[list[Path], list[Path]]:
 
 
 def plan(inputs: Inputs, output: str | os.PathLike[str]) -> list[Job]:
-    """Pair each scan with its output: one file gives one file, several files or a folder a mirrored folder.
+    """Pair scans with outputs: one file gives one file, several files or a folder a mirrored folder.
+
+    Several files and one output file are the scans of one exam.
 
     Parameters
     ----------
     inputs : paths of images or folders
     output : path
-        Of an image for one scan, else of a folder. What ends with a slash is a folder.
+        Of an image for one scan or one exam, else of a folder. What ends with a slash is a folder.
 
     Raises
     ------
     NothingFound
         If there is no image.
     UsageError
-        If two scans would have one output, an output would harm another input, or several scans were given one file.
+        If two scans would have one output, an output would harm another input, a folder was given one file, or an exam
+        has one scan twice.
     """
+    if _one_exam(inputs, output):
+        return [_exam(inputs, Path(output))]
     sources, ours = gather(inputs)
     folders = [Path(i) for i in inputs if Path(i).is_dir()]
     folder = bool(folders) or len(inputs) > 1 or Path(output).is_dir() or os.fspath(output).endswith(("/", os.sep))
@@ -78,9 +93,28 @@ def plan(inputs: Inputs, output: str | os.PathLike[str]) -> list[Job]:
     if suffix(output):
         raise UsageError(f"{len(sources)} scans need a folder as output, not {io.escape(Path(output).name)!r}.")
     jobs = [_mirrored(source, folders, Path(output)) for source in sources]
-    _refuse_collisions(jobs)
-    _refuse_harm(jobs)
+    refuse_collisions(jobs)
+    refuse_harm(jobs)
     return jobs + [_mirrored(source, folders, Path(output), ours=True) for source in ours]
+
+
+def _one_exam(inputs: Inputs, output: str | os.PathLike[str]) -> bool:
+    files = len(inputs) > 1 and not any(Path(i).is_dir() for i in inputs)
+    return (
+        files and bool(suffix(output)) and not Path(output).is_dir() and not os.fspath(output).endswith(("/", os.sep))
+    )
+
+
+def _exam(inputs: Inputs, output: Path) -> Job:
+    given = [i for i in inputs if os.fspath(i) != MISSING]
+    if not given:
+        raise UsageError("an exam without a scan; give one or more.")
+    sources, _ = gather(given)
+    if len({os.path.realpath(path) for path in sources}) < len(given):
+        raise UsageError("a scan of the exam was given twice; give each once.")
+    scans = tuple(None if os.fspath(i) == MISSING else Path(i) for i in inputs)
+    name = io.escape(sources[0].name)
+    return Job(sources[0], output, name if len(sources) == 1 else f"{name} and {len(sources) - 1} more", exam=scans)
 
 
 def _mirrored(source: Path, folders: list[Path], output: Path, *, ours: bool = False) -> Job:
@@ -90,7 +124,7 @@ def _mirrored(source: Path, folders: list[Path], output: Path, *, ours: bool = F
     return Job(source, output / relative.parent / f"{stem}{ENDING}", io.escape(relative), output, ours)
 
 
-def _refuse_collisions(jobs: list[Job]) -> None:
+def refuse_collisions(jobs: list[Job]) -> None:
     """Some file systems take A and a for one name, so we do too."""
     same: defaultdict[str, list[Job]] = defaultdict(list)
     for job in jobs:
@@ -103,7 +137,7 @@ def _refuse_collisions(jobs: list[Job]) -> None:
             )
 
 
-def _refuse_harm(jobs: list[Job]) -> None:
+def refuse_harm(jobs: list[Job]) -> None:
     """No output may be another input, nor share its JSON."""
     guard = io.Guard(job.source for job in jobs)
     for job in jobs:

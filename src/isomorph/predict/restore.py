@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from ..space import onto
+import numpy as np
+
+from ..space import Shape, onto, resample
 from ..volume import Volume
 from .prepare import Prepared
 
 WHITE_MATTER = 110.0  # where FreeSurfer expects it
 TOP = 255.0  # FreeSurfer conforms to 8 bits; skin and fat may be brighter than white matter, and fit
+
+
+def on_grid(image: Volume, shape: Shape, affine: np.ndarray) -> Volume:
+    """The 1 mm result on the grid of a scan: same scale, float32.
+
+    Where a voxel of the scan is larger than 1 mm it gets the mean over its extent, weighted as a slice of that
+    thickness would be (a Gaussian as wide at half its height as slices lie apart), not the value at its centre.
+
+    Parameters
+    ----------
+    image : Volume
+    shape, affine
+        Of the grid.
+    """
+    return resample(image, shape, affine, fill=None)
 
 
 def restore(raw: Volume, prepared: Prepared, white_matter: float) -> Volume:

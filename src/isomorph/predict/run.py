@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,8 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import IsomorphError, SetupError
+from ..io import Notice
+from ..nets.slabs import FEWER, slab_values, thin_slabs
 from ..space import mirror
 from ..volume import Volume
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[float], None]  # share of the work that is done, 0 to 1
 
@@ -59,6 +64,7 @@ def run(
     precision: str,
     flip: bool = True,
     progress: Progress | None = None,
+    warn: Callable[[Notice], object] = lambda notice: log.warning("%s %s", notice.code, notice.message),
 ) -> Volume:
     """Raw output of the network, averaged with that of the mirrored image if `flip`.
 
@@ -73,6 +79,8 @@ def run(
     flip : bool
     progress : callable, optional
         Told the share of the work that is done.
+    warn : callable
+        Told when a GPU was too small.
 
     Returns
     -------
@@ -86,27 +94,48 @@ def run(
     IsomorphError
         If the output is not finite.
     """
-    network = network.to(device, memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]
-    try:
-        with full_precision():
-            output = _pass(network, image, device, precision)
-            if flip:
-                if progress:
-                    progress(0.5)
-                other = mirror(_pass(network, mirror(image), device, precision))
-                output = output.with_data((output.data + other.data) / 2)
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
+    output = None
+    for where, values in _ways(device):
+        try:
+            with full_precision(), thin_slabs(values):
+                output = _both(network, image, where, precision, flip, progress)
+            break
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+        if where.type != "cpu":
+            warn(Notice("W801", f"out of memory on {where}; computed in thinner slabs, or on the processor"))
+    if output is None:
         size = " x ".join(map(str, image.shape))
         raise SetupError(
-            f"E802 out of memory on {device} for {size} voxels; try --device cpu or --precision bf16."
-        ) from None
+            f"E802 out of memory on {device} for {size} voxels; try --precision bf16, or crop to the head."
+        )
     if progress:
         progress(1.0)
     if not output.data.isfinite().all():
         raise IsomorphError("E805 the network gave values that are not finite; try --precision fp32.")
     return output
+
+
+def _ways(device: torch.device) -> list[tuple[torch.device, int]]:
+    """Where to compute, in slabs of how many values: should a GPU be too small, thinner, then on the processor."""
+    if device.type == "cpu":
+        return [(device, slab_values())]
+    return [(device, slab_values()), (device, FEWER), (torch.device("cpu"), slab_values())]
+
+
+def _both(
+    network: nn.Module, image: Volume, device: torch.device, precision: str, flip: bool, progress: Progress | None
+) -> Volume:
+    """One pass, or the mean of both ways round."""
+    network = network.to(device, memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]
+    output = _pass(network, image, device, precision)
+    if not flip:
+        return output
+    if progress:
+        progress(0.5)
+    other = mirror(_pass(network, mirror(image), device, precision))
+    return output.with_data(other.data.add_(output.data).div_(2))
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -129,6 +158,6 @@ def full_precision() -> Iterator[None]:
 
 
 def _pass(network: nn.Module, image: Volume, device: torch.device, precision: str) -> Volume:
-    x: Tensor = image.data[None].to(device).contiguous(memory_format=torch.channels_last_3d)
+    x: Tensor = image.data[None].to(device).contiguous()
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         return image.with_data(network(x)[0].float().cpu().contiguous())

@@ -5,21 +5,27 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
 from .. import io
-from ..errors import IsomorphError, Refusal, SetupError
+from ..errors import IsomorphError, Refusal, SetupError, UsageError
 from ..interrupt import Interrupted, Signals, listening
 from ..io import Notice
 from ..volume import Volume
 from ..weights import Model, load_model, synthesises
+from .compat import rules_of
+from .lesions import asked
+from .memory import budget
 from .options import OPTIONS, Options
 from .outcome import BAD, Outcome, Summary, exit_code
 from .plan import OURS, Job, plan
-from .provenance import done_before, provenance
+from .possible import possible
+from .provenance import about, done_before, provenance
 from .run import choose_device, out_of_memory
 from .synthesise import Result, synthesise
 
@@ -77,7 +83,19 @@ def predict_scans(
     SetupError
         Before anything is done: output not writable, no model, no device.
     """
-    run = _Run(plan(inputs, output), options, listeners or Listeners())
+    return predict_jobs(plan(inputs, output), options, listeners)
+
+
+def predict_jobs(jobs: list[Job], options: Options = OPTIONS, listeners: Listeners | None = None) -> Summary:
+    """As `predict_scans`, once it is planned which scan goes where.
+
+    Parameters
+    ----------
+    jobs : list of Job
+    options : Options
+    listeners : Listeners, optional
+    """
+    run = _Run(jobs, options, listeners or Listeners())
     with listening() as signals:
         try:
             run.all(signals)
@@ -95,6 +113,11 @@ class _Run:
     """The state of one run: what is planned, and what became of it."""
 
     def __init__(self, jobs: list[Job], options: Options, to: Listeners) -> None:
+        asked(options.lesions, given=options.lesion_mask is not None)
+        if len(jobs) > 1 and (options.lesion_mask or options.uncertainty):
+            raise UsageError(
+                f"--lesion-mask and --uncertainty belong to one scan or exam, not to {len(jobs)}; run apart."
+            )
         self.jobs, self.options, self.to = jobs, options, to
         self.outcomes: dict[Job, Outcome] = {}
         self.started = False
@@ -107,9 +130,12 @@ class _Run:
                 self.end(job, Outcome(name=job.name, status="skipped", message=OURS))
                 continue
             try:
-                io.check_output(job.target, inputs=[job.source], overwrite=self.options.overwrite, root=job.root)
+                again = self.options.overwrite
+                io.check_output(job.target, inputs=self.guarded(job), overwrite=again, root=job.root)
+                if self.options.uncertainty:
+                    io.check_output(self.options.uncertainty, inputs=[*self.guarded(job), job.target], overwrite=again)
             except Refusal as refusal:
-                if refusal.code == "E705" and not self.options.overwrite:
+                if refusal.code == "E705" and not self.options.overwrite and os.path.lexists(job.target):
                     present[job] = refusal  # it may be what this run would make: the model tells
                 else:
                     self.end(job, _trouble(job, refusal))
@@ -119,7 +145,10 @@ class _Run:
         choose_device(self.options.device)
         if self.options.threads is not None:
             torch.set_num_threads(self.options.threads)
-        model = synthesises(load_model(self.options.model))
+        model = synthesises(load_model(self.options.model), exam=any(job.exam for job in waiting))
+        mask, doubt = self.options.lesion_mask is not None, self.options.uncertainty is not None
+        for job in waiting:
+            possible(job.exam or (job.source,), model, self.options, mask=mask, doubt=doubt)
         self.started = True
         for job in waiting:
             if job in present:
@@ -127,10 +156,14 @@ class _Run:
             else:
                 self.one(job, model, signals)
 
+    def guarded(self, job: Job) -> list[Path]:
+        """Files that must never be written to."""
+        return [*job.sources, *([Path(self.options.lesion_mask)] if self.options.lesion_mask else [])]
+
     def again(self, job: Job, refusal: Refusal, model: Model) -> Outcome:
         """The outcome of a scan whose output is there: skipped if it is the one that this run would make."""
         try:
-            if done_before(job.source, job.target, model, self.options):
+            if done_before(job, model, self.options):
                 return Outcome(name=job.name, status="skipped", message=f"{io.escape(job.target.name)} was done before")
         except Refusal as unreadable:
             return _trouble(job, unreadable)
@@ -139,58 +172,96 @@ class _Run:
     def one(self, job: Job, model: Model, signals: Signals) -> None:
         """One scan, from file to file; whatever goes wrong with it is its own outcome."""
         try:
-            scan, result = self.compute(job, model)
+            scans, result = self.compute(job, model)
         except Exception as error:
             return self.end(job, _trouble(job, error))
         with signals.held():
-            self.end(job, self.write(job, scan, result, model))
+            self.end(job, self.write(job, scans, result, model))
         if self.to.watch and self.outcomes[job].status.startswith("done"):
-            self.to.watch(self.outcomes[job], scan.volume, result.volume)
+            shown = scans[result.reference]
+            assert shown
+            self.to.watch(self.outcomes[job], shown.volume, result.volume)
         return None
 
-    def compute(self, job: Job, model: Model) -> tuple[io.Scan, Result]:
+    def mask(self) -> Volume | None:
+        """Where lesions are, if that was given."""
+        if self.options.lesion_mask is None:
+            return None
+        with _of(self.options.lesion_mask):
+            return io.load(self.options.lesion_mask, kind="image")
+
+    def read(self, path: Path, *, named: bool) -> io.Scan:
+        """One scan, and what is doubtful about it; of several, each message says which one it is about."""
+        if not named:
+            return self.accepted(path)
+        with _of(path):
+            scan = self.accepted(path)
+        said = tuple(Notice(n.code, f"{io.escape(path.name)}: {n.message}") for n in scan.warnings)
+        return replace(scan, warnings=said)
+
+    def accepted(self, path: Path) -> io.Scan:
+        """One scan, unless it is refused."""
+        scan = io.read(path, ct=self.options.ct)
+        told = {n.code for n in scan.warnings} & {"W503", "W504"}
+        if scan.source["modality"] == "ct" and not self.options.ct and not told:
+            scan = replace(scan, warnings=(*scan.warnings, TOMOGRAM))
+        if self.options.strict and (doubt := next((n for n in scan.warnings if n.code.startswith(STRICT)), None)):
+            raise Refusal(doubt.code, doubt.message, "refused because of --strict")
+        return scan
+
+    def compute(self, job: Job, model: Model) -> tuple[list[io.Scan | None], Result]:
         """Read and synthesise."""
         options, start = self.options, time.perf_counter()
-        scan = io.read(job.source, ct=options.ct)
-        if (
-            scan.source["modality"] == "ct"
-            and not options.ct
-            and not {n.code for n in scan.warnings} & {"W503", "W504"}
-        ):
-            scan = replace(scan, warnings=(*scan.warnings, TOMOGRAM))
-        if options.strict and (doubt := next((n for n in scan.warnings if n.code.startswith(STRICT)), None)):
-            raise Refusal(doubt.code, doubt.message, "refused because of --strict")
+        if options.max_memory is not None:  # before a voxel is read
+            budget([io.outline(path) for path in job.exam or (job.source,) if path], model, options)
+        scans = [path and self.read(path, named=len(job.sources) > 1) for path in job.exam or (job.source,)]
+        mask = self.mask()
+        volumes = [scan and scan.volume for scan in scans]
         seconds = {"read": round(time.perf_counter() - start, 4)}
         tell = self.to.progress
         result = synthesise(
-            scan.volume,
+            volumes if job.exam else scans[0].volume,  # pyright: ignore[reportOptionalMemberAccess]
             model,
             ct=options.ct,
             device=options.device,
             precision=options.precision,
             flip=options.flip,
+            compat=options.compat,
+            sharpen=options.sharpen,
+            lesions=options.lesions,
+            lesion_mask=mask,
+            uncertainty=options.uncertainty is not None,
+            grid=options.grid,
+            max_memory=options.max_memory,
             progress=(lambda stage, share: tell(job.name, stage, share)) if tell else None,
         )
-        return scan, replace(result, seconds=seconds | result.seconds)
+        return scans, replace(result, seconds=seconds | result.seconds)
 
-    def write(self, job: Job, scan: io.Scan, result: Result, model: Model) -> Outcome:
+    def write(self, job: Job, scans: list[io.Scan | None], result: Result, model: Model) -> Outcome:
         """Write image and sidecar; a full disk is nobody's outcome, it ends the run."""
         start = time.perf_counter()
-        sidecar = provenance(job.name, scan, result, model, self.options)
+        rules = rules_of(model, self.options.compat)
         try:
+            sidecar = provenance(job, scans, result, model, self.options)
+            if result.uncertainty and self.options.uncertainty:
+                guarded, said = [*self.guarded(job), job.target], about(job, sidecar, model)
+                again, path = self.options.overwrite, self.options.uncertainty
+                io.write(result.uncertainty, path, overwrite=again, sidecar=said, inputs=guarded)
             io.write(
                 result.volume,
                 job.target,
                 overwrite=self.options.overwrite,
                 sidecar=sidecar,
-                inputs=[job.source],
+                dtype=rules.dtype if rules else "float32",
+                inputs=self.guarded(job),
                 root=job.root,
             )
-        except Refusal as refusal:  # somebody else wrote it in the meantime
+        except Refusal as refusal:  # somebody else wrote it, or took the mask away, in the meantime
             return _trouble(job, refusal)
         seconds = result.seconds | {"write": round(time.perf_counter() - start, 4)}
         message = f"{io.escape(job.target.name)} in {sum(seconds.values()):.1f} s"
-        warnings = tuple(f"{notice.code} {notice.message}" for notice in scan.warnings)
+        message += "" if result.quality is None else f", quality {result.quality:.2f}"
+        warnings = tuple(f"{notice['code']} {notice['message']}" for notice in sidecar["warnings"])
         return Outcome(name=job.name, status=sidecar["status"], message=message, warnings=warnings, seconds=seconds)
 
     def end(self, job: Job, outcome: Outcome) -> None:
@@ -202,6 +273,15 @@ class _Run:
         """All outcomes in the order of the inputs; what was not reached says why."""
         rest = {job: Outcome(name=job.name, status="not_run", message=why) for job in self.jobs}
         return Summary([(rest | self.outcomes)[job] for job in self.jobs], code)
+
+
+@contextmanager
+def _of(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say which file was refused, where more than one was given."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise Refusal(refusal.code, f"{io.escape(Path(path).name)} {refusal.reason}", refusal.remedy) from None
 
 
 def _trouble(job: Job, error: Exception) -> Outcome:

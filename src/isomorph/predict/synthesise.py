@@ -1,67 +1,61 @@
-"""The main job: one scan in, one T1 out."""
+"""The main job: one scan in, or several of one exam, and one T1 out."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 
 import torch
 
+from ..io import Notice
+from ..nets.slabs import thin_slabs
 from ..space import reliability
 from ..volume import Volume
 from ..weights import Model, load_model, synthesises
+from .channels import channels, fit, registered, together
+from .compat import Rules, passes, rules_of
+from .exam import fused
+from .lesions import asked, healed, kept
+from .memory import budget
 from .options import OPTIONS, Options
-from .prepare import prepare
-from .restore import restore
+from .possible import possible
+from .prepare import Prepared, prepare
+from .quality import notice, quality
+from .restore import WHITE_MATTER, on_grid, restore
+from .result import Result
 from .run import choose_device, choose_precision, run
+from .uncertainty import interval
 
 Progress = Callable[[str, float], None]  # stage, share of it that is done
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
-    """A synthetic T1 and how it came about.
-
-    Parameters
-    ----------
-    volume : Volume, (1, I, J, K) float32
-        1 mm, axes in RAS order, 0 to 255, white matter about 110, 0 outside the field of view of the scan.
-    seconds : dict
-        Time of each stage.
-    device, precision : str
-        What was used.
-    threads : int
-        Of the processor.
-    window : (low, high)
-        Intensities of the scan that became air and bright tissue.
-    """
-
-    volume: Volume
-    seconds: dict[str, float]
-    device: str
-    precision: str
-    threads: int
-    window: tuple[float, float]
-
-
 def synthesise(
-    volume: Volume,
+    volume: Volume | Sequence[Volume | None],
     model: Model | str | None = None,
     *,
     ct: bool = OPTIONS.ct,
     device: str = OPTIONS.device,
     precision: str = OPTIONS.precision,
     flip: bool = OPTIONS.flip,
+    compat: str = OPTIONS.compat,
+    sharpen: bool = OPTIONS.sharpen,
+    lesions: str = OPTIONS.lesions,
+    lesion_mask: Volume | None = None,
+    uncertainty: bool = False,
+    grid: str = OPTIONS.grid,
+    max_memory: float | None = OPTIONS.max_memory,
     progress: Progress | None = None,
 ) -> Result:
     """Turn any brain scan into a 1 mm isotropic T1 MP-RAGE.
 
     Parameters
     ----------
-    volume : Volume, (1, I, J, K)
-        Finite, any orientation and voxel size.
+    volume : Volume, (1, I, J, K), or several of one exam
+        Finite, any orientation and voxel size. Several are registered to the best of them. A model that takes several
+        at once gets them in the order of its channels, None for what is missing.
     model : Model or str, optional
         As `load_model` gives it, or what it takes; the default model if not given.
     ct : bool
@@ -70,6 +64,20 @@ def synthesise(
     precision : {"auto", "fp32", "bf16"}
     flip : bool
         Average with the prediction of the mirrored scan.
+    compat : {"auto", "none", "freesurfer", "github"}
+        Pre- and post-processing of the original SynthSR, for its converted weights; ``auto`` as the model says.
+    sharpen : bool
+        Sharpen where FreeSurfer does.
+    lesions : {"inpaint", "keep"}
+        Whether lesions are healed, or shown as a T1 would show them.
+    lesion_mask : Volume, optional
+        Where they are, drawn on the scan, or on the first one of an exam; above 0.5.
+    uncertainty : bool
+        Ask for a map of how wrong each voxel may be: another two passes, unless the model says it by itself.
+    grid : {"1mm", "input"}
+        Where the result lies; ``input`` is the grid of the scan, or of the reference of an exam.
+    max_memory : float, optional
+        GB that the process may take; where that is little it runs in thinner slabs, or in bf16.
     progress : callable, optional
         Called with the name of the stage and the share of it that is done.
 
@@ -82,30 +90,146 @@ def synthesise(
     ValueError
         If `volume` has several channels or is not finite.
     UsageError
-        If an option is unknown.
+        If an option is unknown, or an exam does not fit the model.
     SetupError
         If the model, the device or memory is missing.
+    Refusal
+        If the mask shows no lesion of the scan, or the scan cannot show lesions (E507, E508).
     """
-    _check(volume)
-    Options(ct=ct, device=device, precision=precision, flip=flip)
+    scans = [volume] if isinstance(volume, Volume) else list(volume)
+    for scan in scans:
+        _check(scan)
+    asked(lesions, given=lesion_mask is not None)
+    how = Options(ct=ct, device=device, precision=precision, flip=flip, compat=compat, sharpen=sharpen, lesions=lesions)
+    how = replace(how, grid=grid, max_memory=max_memory)
     if not isinstance(model, Model):
         model = load_model(OPTIONS.model if model is None else model)
-    synthesises(model)
-    where = choose_device(device)
-    exact = choose_precision(precision, where)
-    seconds: dict[str, float] = {}
+    several = channels(synthesises(model, exam=not isinstance(volume, Volume))) > 1
+    possible(scans, model, how, mask=lesion_mask is not None, doubt=uncertainty)
+    heal, keep = (lesion_mask if lesions == word else None for word in ("inpaint", "keep"))
+    present = [scan for scan in scans if scan is not None]
+    room = budget([(scan.shape, scan.affine) for scan in present], model, how, loaded=True)
+    how = replace(how, precision=room.precision)
+    single = partial(_single, model=model, how=how, heal=heal, doubt=uncertainty, progress=progress)
+    with thin_slabs(room.values):
+        if several:
+            result = _together(fit(scans, model), model, how, uncertainty, progress)
+        elif len(present) > 1:
+            result = _numbered(fused(present, single, keep), scans)
+        else:
+            result = single(present[0])
+            result = result if keep is None else replace(result, volume=kept(result.volume, present[0], keep))
+    shown = scans[result.reference] or present[0]
+    result = _judged(result, shown, model, how)
+    return _moved(result, shown) if grid == "input" else result
 
+
+def _judged(result: Result, scan: Volume, model: Model, how: Options) -> Result:
+    """With its quality; none where the scale of the result is that of the scan."""
+    rules = rules_of(model, how.compat)
+    level = rules.white_matter if rules else WHITE_MATTER
+    if level is None:
+        return result
+    value = quality(result.volume.with_data(result.volume.data * (WHITE_MATTER / level)), scan, ct=how.ct)
+    return replace(result, quality=round(value, 4), notices=(*result.notices, *notice(value)))
+
+
+def _moved(result: Result, scan: Volume) -> Result:
+    """On the grid of a scan."""
+    wide = result.uncertainty and on_grid(result.uncertainty, scan.shape, scan.affine)
+    return replace(result, volume=on_grid(result.volume, scan.shape, scan.affine), uncertainty=wide)
+
+
+def _numbered(result: Result, scans: Sequence[Volume | None]) -> Result:
+    """Scans counted as they were given, missing ones too."""
+    there = [k for k, scan in enumerate(scans) if scan is not None]
+    parts = tuple(replace(part, index=there[part.index]) for part in result.parts)
+    return replace(result, reference=there[result.reference], parts=parts)
+
+
+def _single(
+    volume: Volume, model: Model, how: Options, heal: Volume | None, doubt: bool, progress: Progress | None
+) -> Result:
+    """The T1 of one scan, by our rules or by those of the original."""
+    volume = volume if heal is None else healed(volume, heal)
+    if not (rules := rules_of(model, how.compat)):
+
+        def ready() -> tuple[Volume, Prepared]:
+            prepared = prepare(volume, int(getattr(model.network, "multiple", 1)), ct=how.ct)
+            reads = model.card.get("reliability")
+            return with_reliability(prepared.image, volume) if reads else prepared.image, prepared
+
+        return _through(ready, model, how, doubt, progress)
+    return _repeated([volume], rules, model, how, progress)
+
+
+def _repeated(scans: Sequence[Volume], rules: Rules, model: Model, how: Options, progress: Progress | None) -> Result:
+    """What the original SynthSR makes of scans, step for step."""
+    where, seconds = choose_device(how.device), dict[str, float]()
+    # What is to be repeated is not rounded.
+    exact = "fp32" if how.precision == "auto" else choose_precision(how.precision, where)
+    flip = how.flip and rules.mirrored
     with _stage("prepare", seconds, progress):
-        prepared = prepare(volume, int(getattr(model.network, "multiple", 1)), ct=ct)
-        image = _with_reliability(prepared.image, volume) if model.card.get("reliability") else prepared.image
+        fed = rules.prepare(scans, how.ct)
     with _stage("network", seconds, progress) as report:
-        raw = run(model.network, image, device=where, precision=exact, flip=flip, progress=report)
+        both = passes(model, fed, device=where, precision=exact, flip=flip, progress=report)
     with _stage("restore", seconds, progress):
-        image = restore(raw, prepared, float(model.card["white_matter"]))
-    return Result(image, seconds, str(where), exact, torch.get_num_threads(), prepared.window)
+        image = rules.restore(both, fed, how.sharpen)
+    return Result(image, seconds, str(where), exact, torch.get_num_threads(), fed.range)
 
 
-def _check(volume: Volume) -> None:
+def _together(
+    scans: Sequence[Volume | None],
+    model: Model,
+    how: Options,
+    doubt: bool,
+    progress: Progress | None,
+) -> Result:
+    """The T1 of an exam, with a model that takes all its scans at once."""
+    if rules := rules_of(model, how.compat):  # registered through their headers, as the original wants it
+        result = _repeated([scan for scan in scans if scan is not None], rules, model, how, progress)
+        return replace(result, parts=registered(scans, scans, result.window)[1])
+    placed: list[Volume | None] = []
+
+    def ready() -> tuple[Volume, Prepared]:
+        image, prepared, there = together(scans, model, ct=how.ct)
+        placed.extend(there)
+        return image, prepared
+
+    result = _through(ready, model, how, doubt, progress)
+    first, parts = registered(scans, placed, result.window)
+    return replace(result, reference=first, parts=parts)
+
+
+def _through(
+    ready: Callable[[], tuple[Volume, Prepared]], model: Model, how: Options, doubt: bool, progress: Progress | None
+) -> Result:
+    """Prepare, run, restore."""
+    where = choose_device(how.device)
+    exact = choose_precision(how.precision, where)
+    seconds: dict[str, float] = {}
+    notices: dict[str, Notice] = {}
+    through = partial(run, model.network, device=where, precision=exact, warn=lambda n: notices.setdefault(n.code, n))
+    with _stage("prepare", seconds, progress):
+        image, prepared = ready()
+    with _stage("network", seconds, progress) as report:
+        raw = through(image, flip=how.flip, progress=report)
+    wide = None
+    if doubt:
+        with _stage("uncertainty", seconds, progress):
+            wide = interval(raw, image, model.card, partial(through, flip=False))
+    with _stage("restore", seconds, progress):
+        white = float(model.card["white_matter"])
+        t1 = restore(raw, prepared, white)
+        wide = wide and restore(wide, prepared, white)
+    told = tuple(notices.values())
+    used = str(where), exact, torch.get_num_threads()
+    return Result(t1, seconds, *used, prepared.window, notices=told, uncertainty=wide)
+
+
+def _check(volume: Volume | None) -> None:
+    if volume is None:
+        return
     if volume.data.shape[0] != 1:
         raise ValueError(
             f"The scan must have one channel, got {volume.data.shape[0]}; choose one with data[i : i + 1]."
@@ -114,7 +238,7 @@ def _check(volume: Volume) -> None:
         raise ValueError("The scan holds values that are not finite; replace them, as isomorph.io.read does.")
 
 
-def _with_reliability(image: Volume, scan: Volume) -> Volume:
+def with_reliability(image: Volume, scan: Volume) -> Volume:
     """The image, then which of its voxels were measured: what the generator gives such a network, by the same code."""
     measured = reliability(scan.shape, scan.affine, image.shape, image.affine, image.data.device)
     return image.with_data(torch.cat([image.data, measured[None]]))

@@ -1,5 +1,17 @@
 """Model files: one safetensors file each, read strictly."""
 
-from .file import Model, digest, load_model, read_card, save_model, shipped, synthesises
+from .file import Model, collected, digest, load_model, own_folder, read_card, save_model, shipped, synthesises
+from .keras import convert
 
-__all__ = ["Model", "digest", "load_model", "read_card", "save_model", "shipped", "synthesises"]
+__all__ = [
+    "Model",
+    "collected",
+    "convert",
+    "digest",
+    "load_model",
+    "own_folder",
+    "read_card",
+    "save_model",
+    "shipped",
+    "synthesises",
+]

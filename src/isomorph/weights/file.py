@@ -21,6 +21,7 @@ from ..place import place
 KEY = "isomorph"  # the metadata entry that holds the card
 LARGEST = 2 << 30  # bytes
 SHIPPED = Path(__file__).parent
+OWN = ".isomorph"  # in the home folder: models that the user converted or trained, known by their names
 REQUIRED = {"name", "network", "arguments", "white_matter", "licence", "data"}
 
 
@@ -36,6 +37,7 @@ class Model:
         The metadata of the file: ``name``, ``network``, ``arguments``, ``residual`` (input channels that the outputs
         are added to), ``kind`` (synthesis or segmentation), ``labels`` (of a segmentation, one for each output),
         ``reliability`` (whether it reads, after the scan, which of its voxels were measured),
+        ``compat`` (of converted weights: by whose rules they run, see `predict.compat`),
         ``white_matter`` (level of white matter in the raw output), ``data``, ``licence``, recipe, scores.
     sha256 : str
         Of the whole file.
@@ -105,8 +107,14 @@ def load_model(model: str | Path = "default") -> Model:
     return Model(network.eval(), card, hashlib.sha256(content).hexdigest())
 
 
-def synthesises(model: Model) -> Model:
+def synthesises(model: Model, *, exam: bool = False) -> Model:
     """The same model, if it makes an image of one scan.
+
+    Parameters
+    ----------
+    model : Model
+    exam : bool
+        Or of several scans of one exam, which are at hand.
 
     Raises
     ------
@@ -119,7 +127,7 @@ def synthesises(model: Model) -> Model:
     if isinstance(model.card.get("target"), int):
         raise SetupError(f"E906 {name} sharpens a scan in its own units, not a T1; choose a model that synthesises.")
     scans = arguments.get("inputs", 1) // (2 if model.card.get("reliability") else 1)
-    if scans != 1:
+    if scans != 1 and not exam:
         raise SetupError(f"E906 {name} wants {scans} scans of one exam; choose a model for single scans.")
     return model
 
@@ -127,6 +135,16 @@ def synthesises(model: Model) -> Model:
 def shipped() -> list[Path]:
     """Files of the models that come with the package."""
     return sorted(SHIPPED.glob("*.safetensors"))
+
+
+def own_folder() -> Path:
+    """Where a user may put models, to call them by name."""
+    return Path("~", OWN).expanduser()
+
+
+def collected() -> dict[str, Path]:
+    """All models that are known by name: those of the user, and those that come with the package, which come first."""
+    return {path.stem: path for path in [*sorted(own_folder().glob("*.safetensors")), *shipped()]}
 
 
 def digest(path: str | Path) -> str:
@@ -140,10 +158,14 @@ def read_card(path: str | Path) -> dict[str, Any]:
 
 
 def _locate(model: str | Path) -> Path:
-    named = {path.stem: path for path in shipped()}
+    named = collected()
     if str(model) in named:
         return named[str(model)]
     path = Path(model)
+    if path.suffix == ".h5" and path.is_file():
+        raise SetupError(
+            f"E901 {path.name} is a Keras file; type: isomorph convert-weights {path.name} OUT.safetensors"
+        )
     if path.suffix in {".pt", ".pth", ".ckpt", ".pkl", ".h5", ".npz"}:
         raise SetupError(f"E901 {path.name} is not a safetensors file; a pickle can run code, so it is never opened.")
     if not path.is_file():

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+from tempfile import TemporaryDirectory
+from typing import Any
+
 import numpy as np
 
-from ..errors import SetupError
-from ..volume import Volume
+from .errors import SetupError
+from .volume import Volume
 
+# Coarse to fine: the last step, on every voxel, takes twice the time of all others and moves a head by 0.1 mm.
+STEPS: dict[str, Any] = {
+    "aff_iterations": (1000, 500, 100),
+    "aff_shrink_factors": (6, 4, 2),
+    "aff_smoothing_sigmas": (3, 2, 1),
+}
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from our world (right, anterior, superior) to ITK's
+
+
+def able() -> Any:
+    """The library that registers; asked for before long work, too.
+
+    Raises
+    ------
+    SetupError
+        If antspyx is not installed.
+    """
+    try:
+        import ants  # type: ignore[import-not-found]
+    except ImportError:
+        raise SetupError("E905 alignment needs antspyx; type: pip install 'isomorph[register]'") from None
+    return ants
 
 
 def aligned(moving: Volume, fixed: Volume) -> Volume:
@@ -32,10 +56,7 @@ def aligned(moving: Volume, fixed: Volume) -> Volume:
     ----------
     .. [1] Avants et al., NeuroImage 2011, doi:10.1016/j.neuroimage.2010.09.025
     """
-    try:
-        import ants  # type: ignore[import-not-found]
-    except ImportError:
-        raise SetupError("E905 alignment needs antspyx; type: pip install 'isomorph[register]'") from None
+    ants = able()
 
     def image(x: Volume):
         affine = LPS @ x.affine
@@ -43,8 +64,10 @@ def aligned(moving: Volume, fixed: Volume) -> Volume:
         place = {"spacing": spacing.tolist(), "origin": affine[:3, 3].tolist(), "direction": affine[:3, :3] / spacing}
         return ants.from_numpy(x.data[0].float().cpu().numpy(), **place)
 
-    found = ants.registration(image(fixed), image(moving), "Rigid", aff_metric="mattes", random_seed=1)
-    transform = ants.read_transform(found["fwdtransforms"][0])
+    with TemporaryDirectory() as folder:  # it writes what it found, and leaves it there
+        how: dict[str, Any] = {"aff_metric": "mattes", "random_seed": 1, "outprefix": f"{folder}/", **STEPS}
+        found = ants.registration(image(fixed), image(moving), "Rigid", **how)
+        transform = ants.read_transform(found["fwdtransforms"][0])
     turn, shift = transform.parameters[:9].reshape(3, 3), transform.parameters[9:]
     middle = transform.fixed_parameters
     there = np.eye(4)  # from where a point is in `fixed` to where it is in `moving`

@@ -1,0 +1,40 @@
+"""How large is the image, and where? From the header alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from isomorph.errors import Refusal
+from isomorph.io import container, geometry
+from isomorph.io.names import suffix
+from isomorph.io.reader import PEEK, parse, partner
+
+
+def outline(path: str | os.PathLike[str]) -> tuple[tuple[int, int, int], np.ndarray]:
+    """Grid and affine of an image, before a voxel is read.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    shape : (I, J, K)
+    affine : (4, 4) array, mm
+
+    Raises
+    ------
+    Refusal
+        As `read`, where the header tells.
+    """
+    file, _ = partner(Path(path)) or (Path(path), None)
+    if not file.is_file():
+        raise Refusal("E108", "the file cannot be opened", "check path and permissions")
+    with file.open("rb") as stream:
+        raw = stream.read(PEEK)
+    packed = container.compression(raw)
+    header = parse(container.peek(raw, packed, PEEK), raw, packed, suffix(file))
+    return header.grid, geometry.decide(header.claims).affine

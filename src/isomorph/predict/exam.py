@@ -1,0 +1,183 @@
+"""Several scans of one exam, and one T1 of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..align import aligned
+from ..errors import Refusal
+from ..io import Notice
+from ..space import field_of_view, resample
+from ..volume import Volume
+from .channels import moved
+from .lesions import kept, on_grid
+from .result import Part, Result
+
+EQUAL = 1.1  # slices that differ by less than this factor are equally thick
+HEAD = 20.0  # of the T1: what is not air
+DIFFERENT = 0.75  # correlation of two T1s, skull and all: of one patient 0.87, of two patients 0.63 (one case each)
+RIM = 8.0  # mm: towards the edge of its field of view a scan fades, so that no seam shows
+
+Single = Callable[[Volume], Result]
+
+
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    """The T1 of one scan on the grid of the reference."""
+
+    t1: Tensor
+    weight: Tensor
+    doubt: Tensor | None
+    part: Part
+
+
+def fused(scans: Sequence[Volume], single: Single, keep: Volume | None = None) -> Result:
+    """One T1 of several scans of one head, with a model for single scans.
+
+    Each scan becomes a T1; the T1s, which have one contrast, are registered to that of the best scan; and their mean
+    is taken. A scan counts by how thin its slices are and, where that is known, a voxel by how sure the network is.
+
+    Parameters
+    ----------
+    scans : sequence of Volume
+        Two or more.
+    single : callable
+        Makes the T1 of one scan.
+    keep : Volume, optional
+        Mask of lesions to be kept, drawn on the first scan.
+
+    Returns
+    -------
+    Result
+        On the grid of the best scan; with `parts` for each scan.
+
+    Raises
+    ------
+    Refusal
+        As `kept`, if no scan can show the lesions.
+    """
+    results = [single(scan) for scan in scans]
+    best = reference(scans, [result.volume for result in results])
+    placed = [_placed(k, scans[k], results[k], results[best].volume) for k in range(len(scans))]
+    used = [p for p in placed if p.part.agreement >= DIFFERENT]
+    if keep is not None:
+        there = Volume(keep.data, placed[0].part.affine @ np.linalg.inv(scans[0].affine) @ keep.affine)
+        used = _with_lesions(used, scans, results[best].volume, there)
+    mean, doubt, shares = _mean(used)
+    share = dict(zip((p.part.index for p in used), shares, strict=True))
+    parts = tuple(replace(p.part, share=share.get(p.part.index, 0.0)) for p in placed)
+    here = results[best]
+    seconds = {stage: round(sum(r.seconds.get(stage, 0.0) for r in results), 4) for stage in here.seconds}
+    return replace(
+        here,
+        volume=here.volume.with_data(mean[None]),
+        uncertainty=None if doubt is None else here.volume.with_data(doubt[None]),
+        seconds=seconds,
+        reference=best,
+        parts=parts,
+        notices=tuple(_left_out(part) for part in parts if part.share == 0),
+    )
+
+
+def reference(scans: Sequence[Volume], t1s: Sequence[Volume]) -> int:
+    """Which scan the others are brought to: of those with the thinnest slices the one that is most like a T1 already.
+
+    Parameters
+    ----------
+    scans, t1s : sequences of Volume
+        The scans, and the T1s made of them.
+    """
+    thick = [max(scan.spacing) for scan in scans]
+    thin = [k for k, mm in enumerate(thick) if mm < EQUAL * min(thick)]
+    return thin[0] if len(thin) == 1 else max(thin, key=lambda k: _likeness(scans[k], t1s[k]))
+
+
+def _likeness(scan: Volume, t1: Volume) -> float:
+    """Correlation of a scan with the T1 made of it."""
+    x = resample(scan, t1.shape, t1.affine).data[0]
+    return correlation(x, t1.data[0], t1.data[0] > HEAD)
+
+
+def correlation(a: Tensor, b: Tensor, mask: Tensor) -> float:
+    """Pearson's, inside a mask; 0 where one of the two is constant or the mask is empty.
+
+    Parameters
+    ----------
+    a, b : (I, J, K) tensors
+    mask : (I, J, K) tensor of bool
+    """
+    if mask.sum() < 2:
+        return 0.0
+    return torch.nan_to_num(torch.corrcoef(torch.stack([a[mask], b[mask]]))[0, 1]).item()
+
+
+def _placed(index: int, scan: Volume, result: Result, fixed: Volume) -> _Placed:
+    """Register the T1 of a scan to that of the reference, and say what each voxel of it counts."""
+    t1 = result.volume
+    still = t1 is fixed
+    there = t1 if still else aligned(t1, fixed)
+    move = there.affine @ np.linalg.inv(t1.affine)  # in the world
+    affine, grid = move @ scan.affine, (fixed.shape, fixed.affine)
+    y = t1.data[0] if still else resample(there, *grid).data[0]
+    seen = field_of_view(Volume(scan.data, affine), *grid)
+    # Weights that follow each slice and gap were tried: patterns of slices came through, and two visits agreed less.
+    weight = _faded(seen) / max(scan.spacing)
+    both = seen & (fixed.data[0] > 0) & ((y > HEAD) | (fixed.data[0] > HEAD))
+    doubt = result.uncertainty and resample(Volume(result.uncertainty.data, there.affine), *grid).data[0]
+    agreement = 1.0 if still else correlation(y, fixed.data[0], both)
+    far = round(moved(scan, Volume(scan.data, affine)), 2)
+    return _Placed(y, weight, doubt, Part(index, affine, far, round(agreement, 4), 0.0, result.window))
+
+
+def _with_lesions(used: Sequence[_Placed], scans: Sequence[Volume], like: Volume, mask: Volume) -> list[_Placed]:
+    """Each T1 with what its scan shows in the lesions; a scan that cannot tell does not count there."""
+    shown, silent = [], []
+    for p in used:
+        try:
+            t1 = kept(like.with_data(p.t1[None]), Volume(scans[p.part.index].data, p.part.affine), mask).data[0]
+            shown.append(replace(p, t1=t1))
+        except Refusal as refusal:
+            if refusal.code != "E508" or (not shown and len(silent) == len(used) - 1):
+                raise
+            silent.append(replace(p, weight=p.weight * (1 - on_grid(mask, like))))
+    return [*shown, *silent]
+
+
+def _faded(seen: Tensor) -> Tensor:
+    """1 well inside the field of view, less in its rim, 0 outside."""
+    inside = seen.float()
+    for axis in range(3):
+        n = seen.shape[axis]
+        lines = [torch.arange(1, n + 1), torch.arange(n, 0, -1)]
+        ends = [line.to(seen.device).reshape([-1 if a == axis else 1 for a in range(3)]) for line in lines]
+        count = inside.gt(0).cumsum(axis), inside.gt(0).flip(axis).cumsum(axis).flip(axis)
+        depth = torch.minimum(torch.minimum(*ends), torch.minimum(*count))
+        inside = inside * (depth / RIM).clamp(max=1) * seen
+    return inside
+
+
+def _mean(used: Sequence[_Placed]) -> tuple[Tensor, Tensor | None, list[float]]:
+    """Weighted mean, its uncertainty, and the share of each scan in it."""
+    doubts = [p.doubt for p in used if p.doubt is not None]
+    weights = [p.weight for p in used]
+    if len(doubts) == len(used):
+        weights = [w / doubt.clamp(min=1) ** 2 for w, doubt in zip(weights, doubts, strict=True)]
+    total = torch.stack(weights).sum(0)
+    parts = [w / total.clamp(min=1e-12) for w in weights]
+    mean = sum((part * p.t1 for part, p in zip(parts, used, strict=True)), torch.zeros_like(total))
+    shares = [round(float(part[total > 0].mean()), 4) for part in parts]
+    if len(doubts) < len(used):
+        return mean, None, shares
+    # Errors of one network on one head are alike: doubts are averaged, not divided by the root of their number.
+    own = sum((part * doubt**2 for part, doubt in zip(parts, doubts, strict=True)), torch.zeros_like(total))
+    return mean, own.sqrt(), shares
+
+
+def _left_out(part: Part) -> Notice:
+    said = f"scan {part.index + 1} of the exam does not match the others (correlation {part.agreement:.2f})"
+    return Notice("W602", f"{said}: left out; is it of the same head?")

@@ -1,0 +1,129 @@
+"""How much memory will it take? Said before anything is allocated; and what to do where that is too much."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import SetupError, UsageError
+from ..nets.slabs import FEWER, VALUES, slab_values
+from ..space import Shape, canonical_grid
+from ..volume import Volume
+from ..weights import Model
+from .compat import rules_of
+from .options import Options
+from .run import choose_device, choose_precision
+
+WIDTH = {"fp32": 4, "bf16": 2}  # bytes
+SLABS = 32  # temporary slabs at a time, of as many values as a thin one has
+CODE = 100e6  # bytes that libraries take once they compute
+SCAN = 8  # bytes for each voxel of a scan that is read: as stored, and as a number
+GRID = 24  # bytes for each voxel of the 1 mm grid, while a scan is prepared
+AROUND = 12  # and for each voxel that the network sees: the first result, their mean, what is written
+
+Outline = tuple[Shape, np.ndarray]  # shape and affine
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A way to run that fits.
+
+    Parameters
+    ----------
+    precision : str
+        ``fp32`` or ``bf16``, or ``auto``.
+    values : int
+        Temporary values in one slab.
+    peak : float
+        GB of the whole process, as predicted.
+    """
+
+    precision: str
+    values: int
+    peak: float
+
+
+def budget(scans: Sequence[Outline], model: Model, how: Options, *, loaded: bool = False) -> Budget:
+    """The first way to run that stays below the limit: as asked; in thin slabs, which changes nothing but the time; in
+    bf16 as well, unless the precision was chosen or an original is to be repeated.
+
+    Parameters
+    ----------
+    scans : sequence of (shape, affine)
+        Of one exam.
+    model : Model
+    how : Options
+    loaded : bool
+        The scans are in memory already.
+
+    Raises
+    ------
+    UsageError
+        If there is a limit and the network does not say what it holds.
+    SetupError
+        E806 if nothing fits.
+    """
+    if how.max_memory is None or not scans:
+        return Budget(how.precision, slab_values(), math.nan)
+    exact = "fp32" if rules_of(model, how.compat) else choose_precision("auto", choose_device(how.device))
+    asked = exact if how.precision == "auto" else how.precision
+    if not hasattr(model.network, "held"):
+        raise UsageError(f"{model.card['name']} does not say how much memory it takes; leave out --max-memory.")
+    ways = [(asked, VALUES), (asked, FEWER)]
+    if how.precision == "auto" and not rules_of(model, how.compat):
+        ways.append(("bf16", FEWER))
+    peaks = [peak(scans, model, how, *way, loaded=loaded) / 1e9 for way in ways]
+    for way, gb in zip(ways, peaks, strict=True):
+        if gb <= how.max_memory:
+            return Budget(*way, gb)
+    raise SetupError(
+        f"E806 this image needs about {min(peaks):.1f} GB, --max-memory allows {how.max_memory:g}; "
+        "allow more, or crop it to the head."
+    )
+
+
+def peak(
+    scans: Sequence[Outline], model: Model, how: Options, precision: str, values: int, *, loaded: bool = False
+) -> float:
+    """Bytes that this process will hold at most, as it stands now and with all that is to come.
+
+    Of the head nothing is known yet: the whole field of view counts, which is too much where it is wide.
+
+    Parameters
+    ----------
+    scans, model, how, loaded
+        As for `budget`.
+    precision : {"fp32", "bf16"}
+    values : int
+        Temporary values in one slab.
+    """
+    multiple = int(getattr(model.network, "multiple", 1))
+    stored = [math.prod(shape) for shape, _ in scans]
+    grids = [canonical_grid(Volume(torch.empty(1, 1, 1, 1).expand(1, *shape), affine))[0] for shape, affine in scans]
+    grid = max(math.prod(shape) for shape in grids)
+    seen = max(math.prod(-(-n // multiple) * multiple for n in shape) for shape in grids)
+    inputs = 2 if model.card.get("reliability") else 1
+    held = float(model.network.held(WIDTH[precision])) + AROUND + (4 * inputs if how.flip else 0)  # pyright: ignore
+    slabs = min(values * SLABS, 40 * seen) * WIDTH[precision]
+    network = held * seen + slabs + grid
+    kept = 0 if loaded else SCAN * sum(stored)
+    return resident() + CODE + kept + max(network, GRID * grid) + 4 * grid * (len(scans) - 1)
+
+
+def resident() -> float:
+    """Bytes that this process holds now."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096.0
+    except (OSError, ValueError, IndexError):  # no Linux: what it once held
+        try:
+            import resource
+        except ImportError:
+            return 0.0
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return float(most) * (1 if sys.platform == "darwin" else 1024)

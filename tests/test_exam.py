@@ -1,0 +1,234 @@
+"""Several scans of one exam: which belong together, where they come to lie, and what each counts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import CARD
+from phantoms import LESION, centred, save, scan, world_of
+from typer.testing import CliRunner
+
+from isomorph.cli import app
+from isomorph.errors import SetupError, UsageError
+from isomorph.nets import Compact
+from isomorph.predict import Options, synthesise
+from isomorph.predict.channels import together
+from isomorph.predict.exam import fused, reference
+from isomorph.predict.plan import plan
+from isomorph.predict.result import Result
+from isomorph.predict.scans import predict_scans
+from isomorph.space import canonical_grid, resample
+from isomorph.volume import Volume
+from isomorph.weights import load_model, save_model
+
+SHIFT = np.array([2.0, -3.0, 1.0])  # mm
+
+
+@pytest.fixture(autouse=True)
+def phantoms_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phantom does not look like a brain, and that is not what is tested here."""
+    monkeypatch.setattr("isomorph.predict.quality.THRESHOLD", 0.0)
+
+
+def at_origin(moving: Volume, fixed: Volume) -> Volume:
+    """In the place of registration: the phantom lies about the origin, so what `moved` did is known."""
+    shift = np.eye(4)
+    shift[:3, 3] = -SHIFT if moving.affine[0, 3] - centre(moving)[0] > 1 else 0
+    return Volume(moving.data, shift @ moving.affine)
+
+
+def centre(volume: Volume) -> np.ndarray:
+    """Origin that would put the middle of the grid at the origin."""
+    return centred(volume.shape, volume.affine[:3, :3])[:3, 3]
+
+
+@pytest.fixture
+def registration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isomorph.predict.possible.able", lambda: None)
+    for room in ("exam", "channels"):
+        monkeypatch.setattr(f"isomorph.predict.{room}.aligned", at_origin)
+
+
+def head(thick: float = 4.0, axis: int = 2, moved: bool = False) -> Volume:
+    spacing = [1.0, 1.0, 1.0]
+    spacing[axis] = thick
+    shape = [64, 72, 60]
+    shape[axis] = round(shape[axis] / thick)
+    volume = scan((shape[0], shape[1], shape[2]), np.diag(spacing))
+    affine = volume.affine.copy()
+    affine[:3, 3] += SHIFT * moved
+    return Volume(volume.data, affine)
+
+
+def single(gain: float = 0.1):
+    """In the place of a network: the scan on its grid of 1 mm, as it is."""
+
+    def run(volume: Volume) -> Result:
+        image = resample(volume, *canonical_grid(volume))
+        return Result(image.with_data(image.data * gain), {"network": 1.0}, "cpu", "fp32", 1, (0.0, 1.0))
+
+    return run
+
+
+@pytest.mark.usefixtures("registration")
+def test_the_thinner_scan_is_the_reference_and_counts_more() -> None:
+    thick, thin = head(6.0, moved=True), head(3.0)
+    result = fused([thick, thin], single())
+    assert result.reference == 1
+    alone = single()(thin).volume
+    assert result.volume.shape == alone.shape
+    np.testing.assert_array_equal(result.volume.affine, alone.affine)
+    first, second = result.parts
+    assert (first.share, second.share) == (pytest.approx(1 / 3, abs=0.03), pytest.approx(2 / 3, abs=0.03))
+    assert first.moved == pytest.approx(np.linalg.norm(SHIFT), abs=0.01)
+    assert second.moved == 0
+    np.testing.assert_allclose(first.affine[:3, 3], thick.affine[:3, 3] - SHIFT, atol=1e-6)
+    assert first.agreement > 0.75  # edges are hard, slices 6 mm thick
+    middle = tuple(n // 2 for n in alone.shape)
+    t1 = single()(thick).volume
+    other = resample(at_origin(t1, alone), alone.shape, alone.affine)
+    expected = (float(other.data[0][middle]) + 2 * float(alone.data[0][middle])) / 3
+    assert float(result.volume.data[0][middle]) == pytest.approx(expected, abs=0.1)
+    assert result.seconds == {"network": 2.0}
+
+
+@pytest.mark.usefixtures("registration")
+def test_the_mean_is_nearer_to_the_truth_than_either() -> None:
+    truth = single()(scan((64, 72, 60), np.eye(3))).volume
+    scans = [head(4.0, axis=2), head(4.0, axis=1)]
+    errors = []
+    for volumes in ([scans[0]], [scans[1]], scans):
+        image = fused(volumes, single()).volume if len(volumes) > 1 else single()(volumes[0]).volume
+        image = resample(image, truth.shape, truth.affine)
+        errors.append((image.data - truth.data).square().mean().item())
+    assert errors[2] < 0.85 * min(errors[:2])
+
+
+@pytest.mark.usefixtures("registration")
+def test_another_head_is_left_out_and_that_is_told() -> None:
+    one, other = head(3.0), head(4.0)
+    noise = torch.rand(other.data.shape, generator=torch.Generator().manual_seed(0)) * 900
+    result = fused([one, other.with_data(noise)], single())
+    assert [notice.code for notice in result.notices] == ["W602"]
+    assert result.parts[1].share == 0
+    torch.testing.assert_close(result.volume.data, single()(one).volume.data)
+
+
+@pytest.mark.usefixtures("registration")
+def test_where_one_scan_has_seen_nothing_the_other_counts_alone() -> None:
+    whole, part = head(3.0), head(3.0)
+    half = Volume(part.data[..., :10] * 1.0, part.affine)
+    result = fused([whole, half], single())
+    top = (slice(None), slice(None), slice(None), slice(-20, None))
+    torch.testing.assert_close(result.volume.data[top], single()(whole).volume.data[top])
+    assert result.parts[1].share < 0.4
+
+
+def test_of_equally_thin_scans_the_one_most_like_a_t1_is_the_reference() -> None:
+    like, unlike = head(4.0), head(4.1)
+    t1s = [single()(like).volume, single()(like).volume]
+    turned = unlike.with_data(1000 - unlike.data)
+    assert reference([turned, like], t1s) == 1
+    assert reference([like, turned], t1s) == 0
+    assert reference([turned, head(5.0)], t1s) == 0
+
+
+def test_files_and_an_image_are_an_exam_files_and_a_folder_are_not(tmp_path: Path) -> None:
+    a, b = save(head(), tmp_path / "a.nii.gz"), save(head(), tmp_path / "b.nii.gz")
+    (job,) = plan([a, b], tmp_path / "t1.nii.gz")
+    assert (job.exam, job.sources, job.name) == ((a, b), [a, b], "a.nii.gz and 1 more")
+    (job,) = plan(["-", b], tmp_path / "t1.mgz")
+    assert (job.exam, job.sources, job.source) == ((None, b), [b], b)
+    assert [job.exam for job in plan([a, b], tmp_path / "out")] == [(), ()]
+    assert [job.exam for job in plan([a], tmp_path / "t1.nii.gz")] == [()]
+    with pytest.raises(UsageError, match="without a scan"):
+        plan(["-", "-"], tmp_path / "t1.nii.gz")
+    with pytest.raises(UsageError, match="twice"):
+        plan([a, tmp_path / "." / "a.nii.gz"], tmp_path / "t1.nii.gz")
+
+
+@pytest.mark.usefixtures("registration")
+def test_an_exam_from_files_to_a_file(tmp_path: Path, identity_file: Path) -> None:
+    files = [save(head(4.0, moved=True), tmp_path / "thick.nii.gz"), save(head(3.0), tmp_path / "thin.nii.gz")]
+    out, options = tmp_path / "t1.nii.gz", Options(model=str(identity_file), flip=False, threads=1)
+    summary = predict_scans(files, out, options)
+    assert summary.line == "1 scan: 1 done; exit code 0: all done"
+    card = json.loads((tmp_path / "t1.json").read_text())
+    assert card["input"]["file"] == "thin.nii.gz"
+    assert [(part["file"], part["reference"]) for part in card["exam"]] == [
+        ("thick.nii.gz", False),
+        ("thin.nii.gz", True),
+    ]
+    assert sum(part["share"] for part in card["exam"]) == pytest.approx(1, abs=1e-3)
+    assert predict_scans(files, out, options).outcomes[0].status == "skipped"
+    assert predict_scans(files[::-1], out, options).outcomes[0].message[:4] == "E705"  # another order is another exam
+    save(head(5.0), files[0])
+    assert predict_scans(files, out, options).outcomes[0].message[:4] == "E705"
+    into = Options(**{**vars(options), "overwrite": True})
+    assert predict_scans(files, files[1], into).outcomes[0].message[:4] == "E701"
+    (tmp_path / "bad.nii.gz").write_bytes(b"")
+    broken = predict_scans([files[0], tmp_path / "bad.nii.gz"], tmp_path / "no.nii.gz", options)
+    assert broken.outcomes[0].message.startswith("E101 bad.nii.gz ")  # which of them
+    assert not (tmp_path / "no.nii.gz").exists()
+
+
+def channels_file(folder: Path, dropout: float) -> Path:
+    """A network of two scans and their reliability, of random weights."""
+    torch.manual_seed(0)
+    arguments = {"inputs": 4, "features": (4, 8)}
+    card = {"name": "pair", "network": "compact", "arguments": arguments, "reliability": True, **CARD}
+    card["recipe"] = {"generator": {"dropout": dropout}}
+    save_model(folder / "pair.safetensors", Compact(**arguments), card, half=False)
+    return folder / "pair.safetensors"
+
+
+@pytest.mark.usefixtures("registration")
+def test_a_model_of_several_scans_takes_any_of_them_if_it_learnt_to(tmp_path: Path) -> None:
+    model, scans = load_model(channels_file(tmp_path, 0.5)), [head(4.0), head(5.0, axis=1, moved=True)]
+    both = synthesise(scans, model, flip=False)
+    assert [part.moved for part in both.parts] == [0, pytest.approx(np.linalg.norm(SHIFT), abs=0.01)]
+    one = synthesise([None, scans[1]], model, flip=False)
+    assert (one.reference, len(one.parts)) == (1, 1)
+    image, _, _ = together([None, scans[1]], model)
+    assert [bool(channel.any()) for channel in image.data] == [False, True, False, True]
+    image, _, _ = together(scans, model)
+    assert image.data[3].mean().item() == pytest.approx(0.2, abs=0.08)  # one plane of five was measured
+    assert synthesise([scans[0]], model, flip=False).reference == 0
+    strict = load_model(channels_file(tmp_path, 0.0))
+    with pytest.raises(UsageError, match="needs all 2 scans"):
+        synthesise([scans[0], None], strict, flip=False)
+    with pytest.raises(UsageError, match="takes 1 to 2 scans"):
+        synthesise([scans[0]] * 3, model, flip=False)
+
+
+@pytest.mark.usefixtures("registration")
+def test_every_flag_at_once_on_the_command_line(tmp_path: Path, identity_file: Path) -> None:
+    files = [save(head(3.0), tmp_path / "one.nii.gz"), save(head(4.0, moved=True), tmp_path / "two.nii.gz")]
+    lesion = head(3.0)
+    near = np.linalg.norm(world_of(lesion.shape, lesion.affine) - LESION, axis=-1) < 6
+    mask = save(lesion.with_data(torch.tensor(near)[None].float()), tmp_path / "mask.nii.gz")
+    say = ["--model", identity_file, "--no-flip", "--uncertainty", tmp_path / "wide.nii.gz"]
+    say += ["--lesions", "keep", "--lesion-mask", mask]
+    run = CliRunner().invoke(app, ["predict", *map(str, [*files, tmp_path / "t1.nii.gz", *say])])
+    assert run.exit_code == 0, run.output
+    assert "one.nii.gz and 1 more" in run.output
+    card = json.loads((tmp_path / "wide.json").read_text())
+    assert [part["file"] for part in card["exam"]] == ["one.nii.gz", "two.nii.gz"]
+    assert card["output"]["shape"] == json.loads((tmp_path / "t1.json").read_text())["output"]["shape"]
+
+
+def test_a_missing_library_is_told_before_any_work(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, identity_file: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "ants", None)
+    monkeypatch.setattr("isomorph.io.read", lambda *_, **__: pytest.fail("read before asking"))
+    with pytest.raises(SetupError, match="E905"):
+        synthesise([head(3.0), head(4.0)], load_model(identity_file))
+    files = [save(head(3.0), tmp_path / "one.nii.gz"), save(head(4.0), tmp_path / "two.nii.gz")]
+    with pytest.raises(SetupError, match="E905"):
+        predict_scans(files, tmp_path / "t1.nii.gz", Options(model=str(identity_file)))

@@ -1,0 +1,121 @@
+"""Lesions with known brightness: filled, or shown as a T1 would show them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from phantoms import LESION, centred, save, scan, world_of
+from scipy import ndimage
+
+from isomorph.errors import Refusal, UsageError
+from isomorph.predict import Options, synthesise
+from isomorph.predict.lesions import FLUID, GREY, healed, kept
+from isomorph.predict.scans import predict_scans
+from isomorph.volume import Volume
+
+SHAPE = (48, 48, 48)
+AFFINE = centred(SHAPE, np.eye(3))
+
+
+def volume(x: np.ndarray) -> Volume:
+    return Volume(torch.tensor(x, dtype=torch.float32)[None], AFFINE)
+
+
+def tissue() -> np.ndarray:
+    """Grey (80) and white (110) matter in patches of some mm, as a T1 shows them, in air."""
+    cloud = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=SHAPE), 3)
+    x = np.where(cloud > 0, 110.0, 80.0)
+    return np.where(np.linalg.norm(world_of(SHAPE, AFFINE), axis=-1) < 22, x, 0.0)
+
+
+def ball(radius: float = 5.0) -> np.ndarray:
+    return np.linalg.norm(world_of(SHAPE, AFFINE), axis=-1) < radius
+
+
+@pytest.mark.parametrize(("gain", "level"), [(-2.0, 400.0), (-0.5, 90.0), (1.5, 0.0)])
+@pytest.mark.parametrize("true", [70.0, 50.0, 95.0])
+def test_a_lesion_gets_the_brightness_that_a_t1_would_show(gain: float, level: float, true: float) -> None:
+    t1 = tissue()
+    x = np.where(ball(), true, t1) * gain + level
+    y = kept(volume(t1), volume(x), volume(ball().astype(float))).data[0].numpy()
+    bent = GREY - (GREY - FLUID) * (1 - np.exp(-max(GREY - true, 0) / (GREY - FLUID)))
+    assert np.median(y[ball(3)]) == pytest.approx(bent if true < GREY else true, abs=4)
+    outside = ~ball(9)
+    np.testing.assert_allclose(y[outside], t1[outside], atol=1e-3)
+
+
+def test_what_is_far_brighter_than_all_tissue_ends_near_fluid_and_not_below() -> None:
+    t1 = tissue()
+    x = np.where(ball(), 2000.0, 400 - 2 * t1)
+    y = kept(volume(t1), volume(x), volume(ball().astype(float))).data[0].numpy()
+    assert np.median(y[ball(3)]) == pytest.approx(FLUID, abs=1)
+    assert y.min() >= 0
+
+
+def test_fluid_in_a_flair_stays_what_the_network_made_of_it() -> None:
+    t1 = np.where(ball(), 25.0, tissue())
+    x = np.where(ball(), 0.0, 400 - 2 * t1)
+    y = kept(volume(t1), volume(x), volume(ball().astype(float))).data[0].numpy()
+    np.testing.assert_allclose(y, t1, atol=1e-3)
+
+
+def test_what_cannot_be_told_is_refused() -> None:
+    t1 = tissue()
+    noise = 100 + np.random.default_rng(1).normal(size=SHAPE)
+    with pytest.raises(Refusal, match="E508"):
+        kept(volume(t1), volume(noise), volume(ball().astype(float)))
+    far = np.eye(4)
+    far[0, 3] = 500
+    elsewhere = Volume(volume(ball().astype(float)).data, far @ AFFINE)
+    for call in (lambda: kept(volume(t1), volume(t1), elsewhere), lambda: healed(volume(t1), elsewhere)):
+        with pytest.raises(Refusal, match="E507"):
+            call()
+    with pytest.raises(UsageError, match="--lesion-mask"):
+        synthesise(volume(t1), lesions="keep")
+
+
+def test_a_filled_lesion_is_like_what_surrounds_it_and_nothing_else_changes() -> None:
+    x = np.where(ball(), 1000.0, 100.0)
+    y = healed(volume(x), volume(ball().astype(float))).data[0].numpy()
+    np.testing.assert_allclose(y, 100, atol=0.5)
+    t1 = tissue()
+    filled = healed(volume(t1), volume(ball().astype(float))).data[0].numpy()
+    np.testing.assert_array_equal(filled[~ball()], t1[~ball()])
+
+
+def test_lesions_from_files(phantom: Volume, phantom_file: Path, tmp_path: Path, identity_file: Path) -> None:
+    """The identity makes of the phantom an image that is read as a T1; its bright lesion is filled, or kept."""
+    mask = phantom.with_data(
+        torch.tensor(np.linalg.norm(world_of(phantom.shape, phantom.affine) - LESION, axis=-1) < 6)[None].float()
+    )
+    where = save(mask, tmp_path / "mask.nii.gz")
+    say = {"model": str(identity_file), "flip": False, "threads": 1, "lesion_mask": str(where)}
+    for lesions in ("inpaint", "keep"):
+        options = Options(**say, lesions=lesions)
+        summary = predict_scans([phantom_file], tmp_path / f"{lesions}.nii.gz", options)
+        assert summary.exit_code == 0, summary.outcomes[0].message
+        card = json.loads((tmp_path / f"{lesions}.json").read_text())
+        assert (card["options"]["lesions"], card["options"]["lesion_mask"]) == (lesions, "mask.nii.gz")
+    healed_, kept_ = (nib.load(tmp_path / f"{word}.nii.gz").get_fdata() for word in ("inpaint", "keep"))
+    near = np.linalg.norm(world_of(healed_.shape, nib.load(tmp_path / "keep.nii.gz").affine) - LESION, axis=-1)
+    assert np.abs(healed_ - kept_)[near < 4].mean() > 5
+    np.testing.assert_allclose(healed_[near > 16], kept_[near > 16], atol=0.5)
+    before = where.read_bytes()
+    for options in (Options(**say, overwrite=True), Options(**say, overwrite=True, uncertainty=str(where))):
+        out = tmp_path / "new.nii.gz" if options.uncertainty else where  # the mask is never written to
+        assert predict_scans([phantom_file], out, options).outcomes[0].message[:4] == "E701"
+    assert where.read_bytes() == before
+    gone = Options(**say | {"lesion_mask": str(tmp_path / "gone.nii.gz")})
+    assert predict_scans([phantom_file], tmp_path / "new.nii.gz", gone).outcomes[0].message.startswith("E108 gone.nii")
+    save(scan((64, 72, 12)).with_data(mask.data * 0), where)
+    again = predict_scans([phantom_file], tmp_path / "keep.nii.gz", Options(**say, lesions="keep"))
+    assert again.outcomes[0].message[:4] == "E705"  # another mask
+    with pytest.raises(UsageError, match="add --lesion-mask"):
+        predict_scans([phantom_file], tmp_path / "x.nii.gz", Options(lesions="keep"))
+    with pytest.raises(UsageError, match="belong to one scan or exam"):
+        predict_scans([phantom_file, where], tmp_path / "out", Options(**say))

@@ -1,0 +1,198 @@
+"""Slabs change nothing but time and memory; what memory will be taken is known before."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from phantoms import scan
+
+from isomorph import io
+from isomorph.errors import SetupError, UsageError
+from isomorph.io import save
+from isomorph.nets import Cascade, Compact, Residual, UNet
+from isomorph.nets.slabs import FEWER, VALUES, thin_slabs, with_halo
+from isomorph.predict import Options, synthesise
+from isomorph.predict.memory import budget, peak
+from isomorph.volume import Volume
+from isomorph.weights import Model
+
+NETS = {
+    "compact": lambda: Compact(2, features=(4, 8, 8)),
+    "residual": lambda: Residual(Compact(2, features=(4, 8)), [1]),
+    "cascade": lambda: Cascade(2, sharp=(4,), coarse=(4, 8), fine=(4, 8)),
+    "unet": lambda: UNet(2, features=2, levels=4),
+}
+
+
+def with_random_weights(net: torch.nn.Module) -> torch.nn.Module:
+    """No layer is still, as some are at first."""
+    torch.manual_seed(0)
+    for tensor in net.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand_like(tensor) * 0.5 + 0.1 if tensor.ndim == 1 else torch.randn_like(tensor) * 0.2)
+    return net.eval()
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_slabs_of_any_thickness_give_the_result_of_the_whole(name: str) -> None:
+    net, x = with_random_weights(NETS[name]()), torch.rand(1, 2, 96, 32, 32)
+    whole = net(x).detach()  # where there are gradients, nothing is cut
+    for values in (VALUES, 2**14, 1):
+        with torch.inference_mode(), thin_slabs(values):
+            cut = net(x)
+        assert (cut - whole).abs().max() < 1e-5 * whole.abs().max()
+
+
+def test_a_halo_that_is_too_thin_would_be_noticed() -> None:
+    conv = torch.nn.Conv3d(1, 1, 7, padding=3)
+    x = torch.rand(1, 1, 32, 8, 8)
+    with torch.inference_mode(), thin_slabs(1):
+        assert torch.allclose(with_halo(conv, x, channels=1, halo=3), conv(x), atol=1e-6)
+        assert not torch.allclose(with_halo(conv, x, channels=1, halo=1), conv(x), atol=1e-6)
+
+
+def test_slabs_are_small() -> None:
+    seen: list[int] = []
+
+    def spy(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x.shape[2])
+        return x
+
+    x = torch.rand(1, 1, 200, 64, 64)
+    with torch.inference_mode(), thin_slabs(2**16):
+        assert torch.equal(with_halo(spy, x, channels=4), x)
+    assert len(seen) > 5
+    assert max(seen) * 4 * 64 * 64 <= 8 * 2**16
+    with_halo(spy, x, channels=4)
+    assert seen[-1] == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision", "values"),
+    [("cascade", "fp32", VALUES), ("cascade", "fp32", FEWER), ("unet", "fp32", FEWER), ("cascade", "bf16", VALUES)],
+)
+def test_the_peak_that_is_predicted_is_the_one_that_is_measured(kind: str, precision: str, values: int) -> None:
+    """Alone in a process; a network of the shipped widths, of which the memory, not the result, is looked at."""
+    ask = f"""
+import json, resource, torch
+from isomorph.nets import NETWORKS
+from isomorph.nets.slabs import thin_slabs
+from isomorph.predict import Options, synthesise
+from isomorph.predict.memory import peak, resident
+from isomorph.volume import Volume
+from isomorph.weights import Model
+torch.set_num_threads(1)
+network = NETWORKS[{kind!r}](**({{"features": 16}} if {kind!r} == "unet" else {{}})).eval()
+card = {{"name": "any", "white_matter": 1.0, "arguments": {{}}}}
+model, how = Model(network, card, "0" * 64), Options(flip=False, precision={precision!r})
+scan = Volume(torch.rand(1, 128, 112, 96), torch.eye(4).numpy())
+before = resident()
+said = peak([(scan.shape, scan.affine)], model, how, {precision!r}, {values}, loaded=True)
+with thin_slabs({values}):
+    synthesise(scan, model, flip=False, precision={precision!r})
+most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps([said, most, before]))
+"""
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    said, most, before = json.loads(done.stdout.splitlines()[-1])
+    assert 0.8 < said / most < 1.25, (said / 1e6, most / 1e6, before / 1e6)
+    assert most - before > 50e6  # or nothing was measured
+
+
+def model(**card: object) -> Model:
+    net = with_random_weights(Compact(features=(4, 8)))
+    return Model(net, {"name": "small", "white_matter": 1.0, "arguments": {}} | card, "0" * 64)
+
+
+def test_it_runs_as_asked_then_in_thin_slabs_then_in_bf16_and_then_not_at_all() -> None:
+    outline = [((192, 224, 160), np.eye(4))]
+    fp32 = Options(precision="fp32", max_memory=1e6)
+    sizes = {
+        way: peak(outline, model(), fp32, *way) / 1e9 for way in (("fp32", VALUES), ("fp32", FEWER), ("bf16", FEWER))
+    }
+    assert list(sizes.values()) == sorted(sizes.values(), reverse=True)
+    for auto, expected in ((False, list(sizes)[:2]), (True, list(sizes))):
+        for way in expected:
+            how = Options(precision="auto" if auto else "fp32", device="cpu", max_memory=sizes[way] + 0.02)
+            got = budget(outline, model(), how)
+            assert got.peak <= how.max_memory
+            if not auto:
+                assert (got.precision, got.values) == way
+    with pytest.raises(SetupError, match=r"E806 this image needs about \d\.\d GB, --max-memory allows 0\.1;"):
+        budget(outline, model(), Options(max_memory=0.1))
+
+
+def test_a_limit_is_kept_before_the_voxels_are_read(
+    phantom_file: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from isomorph.predict.scans import predict_scans
+
+    monkeypatch.setattr(io, "read", lambda *_, **__: pytest.fail("it was read"))
+    options = Options(model=str(model_file), max_memory=0.01)
+    outcome = predict_scans([phantom_file], tmp_path / "t1.nii.gz", options).outcomes[0]
+    assert (outcome.status, outcome.message[:4]) == ("failed", "E806")
+    assert not (tmp_path / "t1.nii.gz").exists()
+
+
+def test_a_limit_that_is_wide_changes_nothing(phantom_file: Path) -> None:
+    volume = io.load(phantom_file)
+    free, held = (synthesise(volume, model(), max_memory=gb, precision="fp32").volume.data for gb in (None, 1000.0))
+    assert torch.equal(free, held)
+    with pytest.raises(UsageError, match="more than 0"):
+        Options(max_memory=0.0)
+
+
+def test_a_network_that_does_not_say_what_it_holds_is_not_guessed() -> None:
+    silent = Model(torch.nn.Identity(), {"name": "silent", "white_matter": 1.0, "arguments": {}}, "0" * 64)
+    with pytest.raises(UsageError, match="does not say how much memory"):
+        synthesise(scan((20, 20, 8)), silent, max_memory=4.0)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".mgz"])
+def test_the_outline_is_that_of_the_image(suffix: str, phantom: Volume, tmp_path: Path) -> None:
+    path = save(phantom, tmp_path / f"scan{suffix}")
+    shape, affine = io.outline(path)
+    assert shape == phantom.shape
+    np.testing.assert_allclose(affine, phantom.affine, atol=1e-4)
+
+
+def test_a_gpu_that_is_too_small_is_left_for_the_processor_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, main = (importlib.import_module(f"isomorph.predict.{name}") for name in ("run", "synthesise"))
+    tried: list[tuple[str, int]] = []
+    both = run._both
+    volume = scan((40, 44, 9), np.diag([1, 1, 5.0]))
+    expected = synthesise(volume, model(), device="cpu", precision="fp32")
+
+    def small(network: torch.nn.Module, image: Volume, device: torch.device, *rest: object) -> Volume:
+        tried.append((device.type, run.slab_values()))
+        if device.type == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return both(network, image, device, *rest)
+
+    monkeypatch.setattr(main, "choose_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(run, "_both", small)
+    result = synthesise(volume, model(), precision="fp32")
+    assert tried == [("cuda", VALUES), ("cuda", FEWER), ("cpu", VALUES)]
+    assert [n.code for n in result.notices].count("W801") == 1
+    assert torch.equal(result.volume.data, expected.volume.data)
+
+
+def test_an_error_of_a_gpu_that_is_not_about_memory_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    main = importlib.import_module("isomorph.predict.synthesise")
+
+    class Broken(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("illegal instruction")
+
+    monkeypatch.setattr(main, "choose_device", lambda name: torch.device("cpu"))
+    broken = Model(Broken(), {"name": "broken", "white_matter": 1.0, "arguments": {}}, "0" * 64)
+    with pytest.raises(RuntimeError, match="illegal"):
+        synthesise(scan((20, 20, 8)), broken)
