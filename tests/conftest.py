@@ -7,15 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from phantoms import save, scan
+from phantoms import CARD, save, scan
 
 from isomorph.nets import Compact
 from isomorph.volume import Volume
 from isomorph.weights import save_model
 
 torch.set_num_threads(1)
-
-CARD = {"white_matter": 1.0, "licence": "CC0-1.0", "data": "none: random weights"}
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import torch
 from isomorph.volume import Volume
 
 LESION = np.array([-14.0, 6.0, 4.0])  # mm: on the left, in front, above
+CARD = {"white_matter": 1.0, "licence": "CC0-1.0", "data": "none: random weights"}  # of a model, beside its network
 
 
 def head(world: np.ndarray) -> np.ndarray:

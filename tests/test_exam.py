@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import CARD
-from phantoms import LESION, centred, save, scan, world_of
+from phantoms import CARD, LESION, centred, save, scan, world_of
 from typer.testing import CliRunner
 
 from isomorph.cli import app
