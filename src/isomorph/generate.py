@@ -16,7 +16,8 @@ from .config import Recipe
 from .errors import UsageError
 from .io.target import present, trouble
 from .place import place
-from .report.sheet import contact_sheet, drawing
+from .report.pictures import drawing
+from .report.sheet import contact_sheet
 from .structures import anatomical
 from .synth import Sample
 from .train.corpus import Head, available, levelled

@@ -14,21 +14,11 @@ from ..errors import UsageError
 from ..intensity import normalise, robust_range
 from ..space import field_of_view, reliability, resample
 from ..volume import Volume
-from ..weights import Model
+from ..weights import Model, channels
 from .prepare import Prepared, prepare
 from .result import Part
 
 T = TypeVar("T")
-
-
-def channels(model: Model) -> int:
-    """How many scans a network takes at once.
-
-    Parameters
-    ----------
-    model : Model
-    """
-    return int(model.card.get("arguments", {}).get("inputs", 1)) // (2 if model.card.get("reliability") else 1)
 
 
 def fit(scans: Sequence[T | None], model: Model) -> list[T | None]:

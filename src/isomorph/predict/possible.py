@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ..align import able
 from ..errors import UsageError
-from ..weights import Model
-from .channels import channels, fit
+from ..weights import Model, channels
+from .channels import fit
 from .compat import rules_of
 from .options import Options
 

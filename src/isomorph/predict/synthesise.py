@@ -14,8 +14,8 @@ from ..io import Notice
 from ..nets.slabs import thin_slabs
 from ..space import reliability
 from ..volume import Volume
-from ..weights import Model, load_model, synthesises
-from .channels import channels, fit, registered, together
+from ..weights import Model, channels, load_model, synthesises
+from .channels import fit, registered, together
 from .compat import Rules, passes, rules_of
 from .exam import fused
 from .lesions import asked, healed, kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,22 @@ from ..volume import Volume
 INSTALL = "pip install 'isomorph[report]'"
 DPI = 100
 PLANES = ((0, "P", "A"), (1, "L", "R"), (2, "L", "R"))  # axis cut, letters at the left and right of the picture
+
+
+def drawing() -> tuple[Any, Any]:
+    """What figures are made with; asked for before the work, so that it is not missing after it.
+
+    Raises
+    ------
+    SetupError
+        If matplotlib is missing.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise SetupError(f"E905 pictures need matplotlib; type: {INSTALL}") from None
+    return Figure, FigureCanvasAgg
 
 
 def draw(volume: Volume, *, like: Volume | None = None, window: tuple[float, float] | None = None) -> bytes:
@@ -40,18 +57,14 @@ def draw(volume: Volume, *, like: Volume | None = None, window: tuple[float, flo
     SetupError
         If matplotlib is missing.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise SetupError(f"E905 pictures need matplotlib; type: {INSTALL}") from None
+    figure_class, canvas_class = drawing()
     shape, affine = canonical_grid(volume) if like is None else (like.shape, like.affine)
     grid = Volume(volume.data[:1].float().cpu(), volume.affine)
     if grid.shape != tuple(shape) or not np.allclose(grid.affine, affine):
         grid = resample(grid, shape, affine)
     low, high = window or tuple(percentiles(grid.data, 0.5, 99.5))
     guide = (grid if like is None else like).data[0]  # the same slices in both pictures
-    figure = Figure(figsize=(9, 3.2), dpi=DPI, facecolor="black")
+    figure = figure_class(figsize=(9, 3.2), dpi=DPI, facecolor="black")
     for place, (axis, start, end) in enumerate(PLANES):
         panel = figure.add_axes((place / 3, 0, 1 / 3, 1))
         panel.imshow(
@@ -65,7 +78,7 @@ def draw(volume: Volume, *, like: Volume | None = None, window: tuple[float, flo
         for letter, at in ((start, 0.04), (end, 0.93)):
             panel.text(at, 0.5, letter, color="#e0a030", transform=panel.transAxes)
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    canvas_class(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
 
 

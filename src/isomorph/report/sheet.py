@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from ..errors import SetupError
-from .pictures import DPI, INSTALL
+from .pictures import DPI, drawing
 
 INCH = 1.3  # of a plane
 BRIGHTEST = 1.2  # shown white: bright tissue is at 1
@@ -60,22 +58,6 @@ def contact_sheet(rows: Mapping[str, Mapping[str, Tensor]]) -> bytes:
     buffer = io.BytesIO()
     canvas_class(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
-
-
-def drawing() -> tuple[Any, Any]:
-    """What figures are made with; asked for before the work, so that it is not missing after it.
-
-    Raises
-    ------
-    SetupError
-        If matplotlib is missing.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise SetupError(f"E905 pictures need matplotlib; type: {INSTALL}") from None
-    return Figure, FigureCanvasAgg
 
 
 def _planes(image: Tensor) -> Sequence[np.ndarray]:

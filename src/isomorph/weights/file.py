@@ -107,6 +107,16 @@ def load_model(model: str | Path = "default") -> Model:
     return Model(network.eval(), card, hashlib.sha256(content).hexdigest())
 
 
+def channels(model: Model) -> int:
+    """How many scans a network takes at once.
+
+    Parameters
+    ----------
+    model : Model
+    """
+    return int(model.card.get("arguments", {}).get("inputs", 1)) // (2 if model.card.get("reliability") else 1)
+
+
 def synthesises(model: Model, *, exam: bool = False) -> Model:
     """The same model, if it makes an image of one scan.
 
@@ -121,12 +131,12 @@ def synthesises(model: Model, *, exam: bool = False) -> Model:
     SetupError
         If it gives labels or a scan in its own units, or wants several scans at once.
     """
-    name, arguments = model.card.get("name", "this model"), model.card.get("arguments", {})
+    name = model.card.get("name", "this model")
     if model.card.get("kind", "synthesis") != "synthesis":
         raise SetupError(f"E906 {name} gives labels, not an image; choose a model that synthesises.")
     if isinstance(model.card.get("target"), int):
         raise SetupError(f"E906 {name} sharpens a scan in its own units, not a T1; choose a model that synthesises.")
-    scans = arguments.get("inputs", 1) // (2 if model.card.get("reliability") else 1)
+    scans = channels(model)
     if scans != 1 and not exam:
         raise SetupError(f"E906 {name} wants {scans} scans of one exam; choose a model for single scans.")
     return model
