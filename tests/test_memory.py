@@ -16,7 +16,7 @@ from phantoms import scan
 from isomorph import io
 from isomorph.errors import SetupError, UsageError
 from isomorph.io import save
-from isomorph.nets import Cascade, Compact, Residual, UNet
+from isomorph.nets import Cascade, Compact, Parcels, Residual, UNet
 from isomorph.nets.slabs import FEWER, VALUES, thin_slabs, with_halo
 from isomorph.predict import Options, synthesise
 from isomorph.predict.memory import budget, peak
@@ -26,6 +26,7 @@ from isomorph.weights import Model
 NETS = {
     "compact": lambda: Compact(2, features=(4, 8, 8)),
     "residual": lambda: Residual(Compact(2, features=(4, 8)), [1]),
+    "parcels": lambda: Parcels(2, 3, features=(4, 8)),
     "cascade": lambda: Cascade(2, sharp=(4,), coarse=(4, 8), fine=(4, 8)),
     "unet": lambda: UNet(2, features=2, levels=4),
 }

@@ -1,13 +1,14 @@
 import pytest
 import torch
 
-from isomorph.nets import NETWORKS, Cascade, Compact, UNet
+from isomorph.nets import NETWORKS, Cascade, Compact, Parcels, UNet
 from isomorph.nets.cascade import SHARES
-from isomorph.nets.compact import depth_to_space, space_to_depth
+from isomorph.nets.context import depth_to_space, space_to_depth
 
 SMALL = {
     "cascade": {"sharp": (4,), "coarse": (4, 8), "fine": (4,)},
     "compact": {"features": (4, 8, 8)},
+    "parcels": {"features": (4, 8, 8)},
     "unet": {"features": 2, "levels": 3},
 }
 
@@ -107,7 +108,9 @@ def test_going_to_2_mm_and_back_shifts_nothing():
 
 
 @pytest.mark.parametrize(
-    "net", [Compact(features=(4, 8)), Cascade(sharp=(4,), coarse=(4, 8), fine=(4,))], ids=["compact", "cascade"]
+    "net",
+    [Compact(features=(4, 8)), Cascade(sharp=(4,), coarse=(4, 8), fine=(4,)), Parcels(features=(4, 8))],
+    ids=["compact", "cascade", "parcels"],
 )
 def test_training_and_evaluation_agree(net):
     x = torch.rand(1, 1, 32, 32, 32)

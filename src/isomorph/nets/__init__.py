@@ -7,10 +7,11 @@ from torch import nn
 
 from .cascade import Cascade
 from .compact import Compact
+from .parcels import Parcels
 from .residual import Residual
 from .unet import UNet
 
-NETWORKS: dict[str, type[nn.Module]] = {"cascade": Cascade, "compact": Compact, "unet": UNet}
+NETWORKS: dict[str, type[nn.Module]] = {"cascade": Cascade, "compact": Compact, "parcels": Parcels, "unet": UNet}
 
 
 def build(kind: str, arguments: dict[str, Any], residual: Sequence[int] = ()) -> nn.Module:
@@ -39,4 +40,4 @@ def build(kind: str, arguments: dict[str, Any], residual: Sequence[int] = ()) ->
     return Residual(network, residual) if residual else network
 
 
-__all__ = ["NETWORKS", "Cascade", "Compact", "Residual", "UNet", "build"]
+__all__ = ["NETWORKS", "Cascade", "Compact", "Parcels", "Residual", "UNet", "build"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu, interpolate, max_pool3d
 
-from .compact import upward
+from .context import upward
 from .slabs import whole, with_halo
 
 
