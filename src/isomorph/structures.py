@@ -38,7 +38,7 @@ def class_table(classes: Sequence[int]) -> Tensor:
     return table
 
 
-def one_hot(labels: Tensor, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
+def class_map(labels: Tensor, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
     """A label map as a segmentation loss wants it.
 
     Parameters
@@ -48,16 +48,15 @@ def one_hot(labels: Tensor, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
 
     Returns
     -------
-    target : (N, classes, I, J, K) float tensor
-        One at the class of a voxel, zero at the others.
+    number : (N, 1, I, J, K) tensor of int64
+        Which of `classes` a voxel belongs to, counted from 0; 0 also where that cannot be told.
     known : (N, 1, I, J, K) float tensor
         Zero where the class cannot be told, such as in a head that was cut into levels of brightness. Such a head is
         not known at all: its background may be brain.
     """
-    index = class_table(classes).to(labels.device)[labels.long()]
-    known = (index != NOWHERE).float() * anatomical(labels)
-    numbers = torch.arange(len(classes), device=labels.device).view(1, -1, 1, 1, 1)
-    return (index == numbers).float(), known
+    number = class_table(classes).to(labels.device)[labels.long()]
+    known = (number != NOWHERE).float() * anatomical(labels)
+    return number.clamp(min=0), known
 
 
 def anatomical(labels: Tensor) -> Tensor:

@@ -4,27 +4,33 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from isomorph.losses import LOSSES, OVERLAP
+from isomorph.losses import LOSSES, OVERLAP, overlap
 from isomorph.losses.laplace import SHARPEST
 
 SIDE = 12  # voxels: the window of ssim is 11 wide
 
 
+CLASSES = 3
+
+
+def dense(target, classes=CLASSES):
+    """One at the class of a voxel, zero at the others."""
+    return (target == torch.arange(classes).view(1, -1, 1, 1, 1)).float()
+
+
 def truth(name, target):
     """What a network that knows the answer would give."""
     if name in OVERLAP:
-        return 100 * target
+        return 100 * dense(target)
     return torch.cat([target, torch.zeros_like(target)], 1) if name == "laplace" else target
 
 
 def example(name, seed=0):
     """Prediction, target, weight of two samples."""
     rng = torch.Generator().manual_seed(seed)
-    target = torch.rand(2, 3 if name in OVERLAP else 1, SIDE, SIDE, SIDE, generator=rng)
-    if name in OVERLAP:
-        target = (target == target.amax(1, keepdim=True)).float()
-    right = truth(name, target)
-    return torch.rand(right.shape, generator=rng), target, torch.rand(2, 1, SIDE, SIDE, SIDE, generator=rng)
+    shape = (2, 1, SIDE, SIDE, SIDE)
+    target = torch.randint(CLASSES, shape, generator=rng) if name in OVERLAP else torch.rand(shape, generator=rng)
+    return torch.rand(truth(name, target).shape, generator=rng), target, torch.rand(shape, generator=rng)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -90,12 +96,52 @@ def test_a_confident_laplace_has_bounds():
     assert LOSSES["laplace"](sure, target, torch.ones_like(target)) == SHARPEST
 
 
+def dense_dice(prediction, target, weight):
+    """The formula, with a number for each class and voxel."""
+    share, target = prediction.softmax(1), dense(target, prediction.shape[1]).to(prediction.dtype)
+    common, size, claimed = ((weight * x).sum((2, 3, 4)) for x in (share * target, target, share))
+    present = (size > 0).to(share.dtype)
+    lost = (1 - 2 * common / (size + claimed).clamp(min=1e-6)) * present
+    return (lost.sum(1) / present.sum(1)).mean()
+
+
+def dense_cross_entropy(prediction, target, weight):
+    """The same."""
+    return -(prediction.log_softmax(1) * dense(target, prediction.shape[1]) * weight).sum(1).mean()
+
+
+@pytest.mark.parametrize("formula", [dense_dice, dense_cross_entropy])
+@pytest.mark.parametrize("slab", [1, 300, 10**6])
+def test_slabs_and_indices_give_the_dense_formula_and_its_gradient(formula, slab, monkeypatch):
+    name = formula.__name__.removeprefix("dense_")
+    monkeypatch.setattr(overlap, "SLAB", slab)
+    x, y, w = example(name)
+    y[1][y[1] == 2] = 0  # a class that is not in the second sample
+    values, gradients = [], []
+    for loss in (LOSSES[name], formula):
+        z = x.clone().requires_grad_()
+        value = loss(z, y, w)
+        value.backward()
+        values.append(value.item())
+        gradients.append(z.grad)
+    assert values[0] == pytest.approx(values[1], rel=1e-6)
+    assert torch.allclose(*gradients, rtol=1e-4, atol=1e-9)
+
+
+def test_the_sums_of_a_whole_head_do_not_round():
+    """A million voxels that are nearly sure: added one by one in float32 they would pass for quite sure."""
+    target = torch.zeros(1, 1, 96, 96, 96, dtype=torch.int64)
+    target[:, :, 40:50, 40:50, 40:50] = 1
+    logits = 9 * dense(target, 2)
+    weight = torch.ones_like(target, dtype=torch.float32)
+    wanted = dense_dice(logits.double(), target, weight.double()).item()
+    assert LOSSES["dice"](logits, target, weight).item() == pytest.approx(wanted, rel=1e-4)
+
+
 def test_dice_counts_what_overlaps():
     """Half of a class found, nothing wrong: 2 * 1 / (2 + 1)."""
-    target = torch.zeros(1, 2, 4, 1, 1)
-    target[:, 1, :2], target[:, 0, 2:] = 1, 1
-    guess = torch.zeros_like(target)
-    guess[:, 1, :1], guess[:, 0, 1:] = 1, 1
+    target = torch.tensor([1, 1, 0, 0]).view(1, 1, 4, 1, 1)
+    guess = dense(torch.tensor([1, 0, 0, 0]).view(1, 1, 4, 1, 1), 2)
     loss = LOSSES["dice"](100 * guess, target, torch.ones(1, 1, 4, 1, 1)).item()
     assert loss == pytest.approx(1 - (2 / 3 + 2 * 2 / (2 + 3)) / 2, abs=1e-5)
 

@@ -12,7 +12,7 @@ from isomorph.labels import CLUSTER
 from isomorph.nets import Residual, build
 from isomorph.predict import Options
 from isomorph.predict.scans import predict_scans
-from isomorph.structures import NOWHERE, STRUCTURES, class_table, one_hot
+from isomorph.structures import NOWHERE, STRUCTURES, class_map, class_table
 from isomorph.train.check import check
 from isomorph.train.journal import entries
 from isomorph.train.loop import train
@@ -174,9 +174,9 @@ def test_sides_are_one_and_the_unknown_is_not_judged():
     assert table[511] == table[24] == 0
     assert table[85] == NOWHERE
     labels = torch.tensor([[2, 53, 85], [0, CLUSTER + 12, 0]]).view(2, 1, 3, 1, 1)
-    target, known = one_hot(labels, STRUCTURES)
+    number, known = class_map(labels, STRUCTURES)
     assert known.flatten().tolist() == [1, 1, 0, 0, 0, 0]
-    assert target[0].argmax(0).flatten().tolist()[:2] == [STRUCTURES.index(2), STRUCTURES.index(17)]
+    assert number[0].flatten().tolist() == [STRUCTURES.index(2), STRUCTURES.index(17), 0]
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 """Losses: functions (prediction, target, weight) -> scalar, zero at the truth, the mean over a batch.
 
-Those of `OVERLAP` compare classes: the prediction holds logits, the target is one at the class of a voxel and zero at
-the others, the weight is zero where the class is not known. Those of `WHOLE` want every output of the network; the
-others are given the image alone.
+Those of `OVERLAP` compare classes: the prediction holds logits, the target the number of the class of a voxel, and the
+weight is zero where the class is not known. Those of `WHOLE` want every output of the network; the others are given the
+image alone.
 """
 
 from .difference import gradient, l1, l2

@@ -1,10 +1,17 @@
-"""Losses of a segmentation: logits against classes."""
+"""Losses of a segmentation: logits against the number of a class.
+
+A few planes at a time: a number for each class and voxel is much memory, and new memory takes longer than the sums.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import torch
 from torch import Tensor
 
 LEAST = 1e-6  # voxels: keeps an empty class from dividing by zero
+SLAB = 40_000  # voxels: with the classes of a brain what is temporary stays in the cache
 
 
 def dice(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -16,8 +23,8 @@ def dice(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     ----------
     prediction : (N, classes, I, J, K) tensor
         Logits.
-    target : (N, classes, I, J, K) tensor
-        One at the class of a voxel, zero at the others.
+    target : (N, 1, I, J, K) tensor of int64
+        Number of the class of a voxel.
     weight : (N, 1, I, J, K) tensor
         Zero where the class is not known.
 
@@ -25,12 +32,15 @@ def dice(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     ----------
     .. [1] Milletari et al., 3DV 2016, arXiv:1606.04797
     """
-    share, space = prediction.softmax(1), (2, 3, 4)
-    common = (weight * share * target).sum(space)
-    size = (weight * target).sum(space)
-    both = size + (weight * share).sum(space)
-    present = (size > 0).to(share.dtype)
-    lost = (1 - 2 * common / both.clamp(min=LEAST)) * present
+    classes = prediction.shape[1]
+    common, claimed, size = prediction.new_zeros(3, len(prediction), classes)
+    for logits, number, known in _slabs(prediction, target, weight):
+        share = logits.softmax(1)
+        common = common + _per_class(share.gather(1, number) * known, number, classes)
+        claimed = claimed + (share * known).sum((2, 3, 4))
+        size = size + _per_class(known, number, classes)
+    present = (size > 0).to(size.dtype)
+    lost = (1 - 2 * common / (size + claimed).clamp(min=LEAST)) * present
     return (lost.sum(1) / present.sum(1).clamp(min=1)).mean()
 
 
@@ -46,4 +56,17 @@ def cross_entropy(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     ----------
     .. [1] Isensee et al., Nature Methods 2021, doi:10.1038/s41592-020-01008-z
     """
-    return -(prediction.log_softmax(1) * target * weight).sum(1).mean()
+    parts = [(x.log_softmax(1).gather(1, n) * known).sum() for x, n, known in _slabs(prediction, target, weight)]
+    return -torch.stack(parts).sum() / target.numel()
+
+
+def _slabs(*images: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The same few planes of each."""
+    planes = max(1, SLAB // images[0][0, 0, 0].numel())
+    return zip(*(x.split(planes, 2) for x in images), strict=True)
+
+
+def _per_class(values: Tensor, number: Tensor, classes: int) -> Tensor:
+    """Sum over the voxels of each class, (N, classes); row by row first: one long sum in float32 would round."""
+    rows = values.new_zeros(*number.shape[:-1], classes)
+    return rows.scatter_add(-1, number, values).sum((1, 2, 3))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..config import Recipe, Stage
 from ..errors import UsageError
 from ..losses import LOSSES, OVERLAP, WHOLE
-from ..structures import STRUCTURES, one_hot
+from ..structures import STRUCTURES, class_map
 from ..weights import Model, load_model
 from .source import Batch
 
@@ -63,10 +63,10 @@ class Objective:
         total = prediction.new_zeros(())
         if stage.loss.keys() & OVERLAP:
             logits = prediction if self.segmenter is None else self.look(image)
-            target, known = one_hot(batch.labels, self.classes)
+            number, known = class_map(batch.labels, self.classes)
         for name, share in stage.loss.items():
             if name in OVERLAP:
-                total = total + share * LOSSES[name](logits, target, known)  # pyright: ignore[reportPossiblyUnboundVariable]
+                total = total + share * LOSSES[name](logits, number, known)  # pyright: ignore[reportPossiblyUnboundVariable]
             else:
                 seen = prediction if name in WHOLE else image
                 total = total + share * LOSSES[name](seen, batch.target, batch.weight)

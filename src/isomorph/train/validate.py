@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Recipe, Stage
-from ..structures import STRUCTURES, one_hot
+from ..structures import STRUCTURES, class_map
 from .corpus import Head
 from .source import Batch, Samples
 
 SHOWN = 3  # samples in the picture
+DECIDES = {"synthesis": "validation_psnr", "segmentation": "validation_dice"}  # the score of a kind; more is better
 Row = list[Tensor]  # (I, J, K) images, white matter at 1
 
 
@@ -68,11 +69,11 @@ def _image(prediction: Tensor, sample: Batch) -> tuple[dict[str, float], Row]:
 
 
 def _labels(prediction: Tensor, sample: Batch) -> tuple[dict[str, float], Row]:
-    target, known = one_hot(sample.labels[None], STRUCTURES)
-    guess, truth = prediction.argmax(0), target[0].argmax(0)
+    number, known = class_map(sample.labels[None], STRUCTURES)
+    guess, truth, there = prediction.argmax(0), number[0, 0], known[0, 0] > 0
     overlaps = []
     for k in range(1, len(STRUCTURES)):
-        a, b = (guess == k) & (known[0, 0] > 0), (truth == k) & (known[0, 0] > 0)
+        a, b = (guess == k) & there, (truth == k) & there
         if b.any():
             overlaps.append(2 * (a & b).sum().item() / (a.sum() + b.sum()).item())
     grey = 1 / (len(STRUCTURES) - 1)  # each structure its own grey
