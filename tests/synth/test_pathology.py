@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from isomorph.labels import CLUSTER, LESION_TISSUES, TISSUES
 from isomorph.synth import Channel, Generator, Motion
+from isomorph.synth.anatomy import Strip
 from isomorph.synth.contrasts import CONTRAST_TABLES
 from isomorph.synth.coordinates import positions
 from isomorph.synth.deform import Deform, placement
@@ -233,6 +234,27 @@ def test_mass_effect_never_folds(size, part, brain):
 def test_two_masses_never_fold(brain):
     masses = [Mass((20.0, 28.0, 28.0), 8.0, 4.0), Mass((34.0, 28.0, 28.0), 8.0, 4.0)]
     assert jacobian(displacement(Anatomy(brain), masses), brain.shape).min() > 0.05
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("kind", ["tumour", "haemorrhage", "stroke"])
+def test_all_that_moves_a_head_together_never_folds_it(kind, mirror, brain):
+    """The strongest shape on the densest nodes, tilted, scaled and sheared, and something that takes room in it."""
+    prior, yielded = Deform(), 0.0
+    for seed in range(3):
+        rng = Random(seed)
+        strongest = {"velocity": prior.velocity[1], "nodes": prior.nodes[0], "mirror": mirror}
+        recipe = {"deform": prior.draw(rng) | strongest, "strip": Strip(stripped=0.0).draw(rng)}
+        ill = Pathology(**{kind: 1.0}, tumour_size=(15, 30), tumour_push=(7.0, 8.0), stroke_size=(20, 30)).draw(rng)
+        healthy = Head(brain, None, recipe | {"pathology": {"grown": [], "carried": None}}).source
+        source = Head(brain, None, recipe | {"pathology": ill}).source
+        yielded = max(yielded, (source - healthy).norm(dim=0).max().item())
+        for x in (healthy, source):
+            n = [side - 1 for side in x.shape[1:]]
+            gradient = torch.stack([x.diff(dim=k)[:, : n[0], : n[1], : n[2]] for k in (1, 2, 3)])
+            size = torch.linalg.det(gradient.movedim((0, 1), (-2, -1)))
+            assert (-size if mirror else size).min() > 0
+    assert yielded > 0.5  # mm
 
 
 def test_tissue_yields_by_what_was_said():

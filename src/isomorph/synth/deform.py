@@ -54,7 +54,7 @@ class Placement:
     matrix : (3, 3) array
         From mm off the middle of the new head to mm off the middle in the map.
     field : (1, 3, N, N, N) tensor, mm
-        Displacement, on a lattice that runs from the first to the last voxel centre of the grid.
+        Displacement in the map, on a lattice that runs from the first to the last voxel centre of the grid.
     """
 
     shape: tuple[int, int, int]
@@ -104,8 +104,7 @@ class Placement:
         per_mm = torch.as_tensor(2 / np.maximum(extent, 1e-6), dtype=torch.float32, device=push.device)
         where = torch.stack(torch.meshgrid(*lines, indexing="ij"), -1) + push[0].movedim(0, -1) * per_mm
         field = grid_sample(self.field, where.flip(-1)[None], **BORDER)
-        matrix = torch.as_tensor(self.matrix, dtype=torch.float32, device=push.device)
-        return replace(self, field=field + torch.einsum("ij,bjxyz->bixyz", matrix, push))
+        return replace(self, field=field + _carried(self.matrix, push))
 
 
 def placement(
@@ -150,8 +149,10 @@ def placement(
     corner = x.affine[:3, 3] - np.diag(x.affine)[:3] / 2  # outer edge of the first voxel
     affine = np.diag([spacing, spacing, spacing, 1.0])
     affine[:3, 3] = corner + np.round((extent - np.array(shape) * spacing) * np.array(centre)) + spacing / 2
+    matrix = _linear(rotation, scale, shear, mirror)
     field = integrated(shape, spacing=spacing, velocity=velocity, nodes=nodes, seed=seed, device=x.data.device)
-    return Placement((shape[0], shape[1], shape[2]), affine, _linear(rotation, scale, shear, mirror), field)
+    # First the shape, then the pose: added to a mirror instead of carried through it, a displacement can fold the head.
+    return Placement((shape[0], shape[1], shape[2]), affine, matrix, _carried(matrix, field))
 
 
 def displacement(shape: list[int], *, spacing: float, velocity: float, nodes: float, seed: int) -> Tensor:
@@ -200,6 +201,12 @@ def exponential(velocity: Tensor, shape: Sequence[int], spacing: Sequence[float]
         where = identity + field[0].movedim(0, -1) * scale
         field = field + grid_sample(field, where.flip(-1)[None], **BORDER)
     return field
+
+
+def _carried(matrix: np.ndarray, field: Tensor) -> Tensor:
+    """A displacement in the new head, as one in the map."""
+    linear = torch.as_tensor(matrix, dtype=torch.float32, device=field.device)
+    return torch.einsum("ij,bjxyz->bixyz", linear, field)
 
 
 def _linear(rotation: list[float], scale: list[float], shear: list[float], mirror: bool) -> np.ndarray:
