@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import SetupError
+from .ants import LPS, library, to_ants
 from .volume import Volume
 
 # Coarse to fine: the last step, on every voxel, takes twice the time of all others and moves a head by 0.1 mm.
@@ -16,7 +16,6 @@ STEPS: dict[str, Any] = {
     "aff_shrink_factors": (6, 4, 2),
     "aff_smoothing_sigmas": (3, 2, 1),
 }
-LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from our world (right, anterior, superior) to ITK's
 
 
 def able() -> Any:
@@ -27,11 +26,7 @@ def able() -> Any:
     SetupError
         If antspyx is not installed.
     """
-    try:
-        import ants  # type: ignore[import-not-found]
-    except ImportError:
-        raise SetupError("E905 alignment needs antspyx; type: pip install 'isomorph[register]'") from None
-    return ants
+    return library("alignment")
 
 
 def aligned(moving: Volume, fixed: Volume) -> Volume:
@@ -57,16 +52,9 @@ def aligned(moving: Volume, fixed: Volume) -> Volume:
     .. [1] Avants et al., NeuroImage 2011, doi:10.1016/j.neuroimage.2010.09.025
     """
     ants = able()
-
-    def image(x: Volume):
-        affine = LPS @ x.affine
-        spacing = np.linalg.norm(affine[:3, :3], axis=0)
-        place = {"spacing": spacing.tolist(), "origin": affine[:3, 3].tolist(), "direction": affine[:3, :3] / spacing}
-        return ants.from_numpy(x.data[0].float().cpu().numpy(), **place)
-
     with TemporaryDirectory() as folder:  # it writes what it found, and leaves it there
         how: dict[str, Any] = {"aff_metric": "mattes", "random_seed": 1, "outprefix": f"{folder}/", **STEPS}
-        found = ants.registration(image(fixed), image(moving), "Rigid", **how)
+        found = ants.registration(to_ants(fixed), to_ants(moving), "Rigid", **how)
         transform = ants.read_transform(found["fwdtransforms"][0])
     turn, shift = transform.parameters[:9].reshape(3, 3), transform.parameters[9:]
     middle = transform.fixed_parameters

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..ants import library, to_ants
+from ..errors import SetupError
 from ..labels import TISSUES, brain_mask
 from ..space import resample
 from ..synth.contrasts import CONTRAST_TABLES, TARGET
@@ -20,7 +22,6 @@ from ..volume import Volume
 
 MOST = 8  # patients in each head: one bit each of a byte
 SPACING = 4.0  # mm: at 2 mm registration takes minutes and lesions land little better
-LPS = np.diag([-1.0, -1.0, 1.0])  # the axes of ITK, in ours
 AFFINE = {"aff_iterations": (200, 100, 20), "aff_shrink_factors": (4, 2, 1), "aff_smoothing_sigmas": (2, 1, 0)}
 DIFFEOMORPHIC = {"reg_iterations": (60, 40, 10)}
 
@@ -45,10 +46,10 @@ def carrier(folder: Path, *, report: Callable[[str], None]) -> Carry | None:
         report("no lesions are carried over: the data folder holds no lesions/*.nii.gz")
         return None
     try:
-        import ants  # type: ignore[import-not-found]
+        ants = library("to carry lesions over")
         from nilearn.datasets import load_mni152_template  # type: ignore[import-not-found]
-    except ImportError as error:
-        report(f"no lesions are carried over: {error.name} is missing; type: pip install 'isomorph[register,demo]'")
+    except (SetupError, ImportError):
+        report("no lesions are carried over: antspyx or nilearn is missing; pip install 'isomorph[register,demo]'")
         return None
     image = load_mni152_template(resolution=1)
     template = Volume(torch.from_numpy(image.get_fdata().astype(np.float32))[None], image.affine)
@@ -85,7 +86,7 @@ def _brain(labels: Volume, target: Volume | None) -> Volume:
 
 def _warped(ants: Any, template: Volume, masks: Volume, brain: Volume) -> Volume:
     """Register the template to a brain, affine and then diffeomorphic, and take the masks along."""
-    fixed, moving = _to_ants(ants, brain), _to_ants(ants, template)
+    fixed, moving = to_ants(brain), to_ants(template)
     coarse = [ants.resample_image(image, (SPACING,) * 3, False, 0) for image in (fixed, moving)]
     with TemporaryDirectory() as folder:
         affine = ants.registration(*coarse, "Affine", outprefix=f"{folder}/a", random_seed=1, **AFFINE)
@@ -93,13 +94,5 @@ def _warped(ants: Any, template: Volume, masks: Volume, brain: Volume) -> Volume
         warp = ants.registration(
             *coarse, "SyNOnly", initial_transform=start, outprefix=f"{folder}/s", random_seed=1, **DIFFEOMORPHIC
         )
-        carried = ants.apply_transforms(
-            fixed, _to_ants(ants, masks), warp["fwdtransforms"], interpolator="nearestNeighbor"
-        )
+        carried = ants.apply_transforms(fixed, to_ants(masks), warp["fwdtransforms"], interpolator="nearestNeighbor")
     return brain.with_data(torch.from_numpy(carried.numpy().round().astype(np.uint8))[None])
-
-
-def _to_ants(ants: Any, x: Volume) -> Any:
-    matrix, spacing = LPS @ x.affine[:3, :3], list(x.spacing)
-    origin = (LPS @ x.affine[:3, 3]).tolist()
-    return ants.from_numpy(x.data[0].float().numpy(), origin=origin, spacing=spacing, direction=matrix / spacing)

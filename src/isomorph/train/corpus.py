@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from ..ants import library
 from ..errors import NothingFound, SetupError, UsageError
 from ..labels import ANCHORS, CLUSTER, CLUSTERS, LABELS, STEP, brain_mask
 from ..place import place
@@ -181,10 +182,7 @@ def bias_corrected(x: np.ndarray) -> np.ndarray:
     SetupError
         If antspyx is not installed.
     """
-    try:
-        import ants  # type: ignore[import-not-found]
-    except ImportError:
-        raise SetupError("E905 bias correction needs antspyx; type: pip install 'isomorph[register]'") from None
+    ants = library("bias correction")
     mask = ants.from_numpy((x > 0).astype(np.float32))
     options = {"iters": [50, 50, 30, 20], "tol": 1e-6}
     corrected = ants.n4_bias_field_correction(ants.from_numpy(x), mask=mask, shrink_factor=4, convergence=options)
