@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -31,3 +32,16 @@ def say(text: str, *, err: bool = False) -> bool:
         os.close(nowhere)
         return False
     return True
+
+
+def verbose(debug: bool) -> None:
+    """Let warnings through, or everything; what the libraries say of themselves stays out.
+
+    Parameters
+    ----------
+    debug : bool
+        Everything.
+    """
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
+    for noisy in ("matplotlib", "PIL", "nibabel"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

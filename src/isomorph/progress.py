@@ -7,16 +7,18 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .console import say
-from .predict.outcome import BAD, Outcome
-from .predict.scans import Listeners
-from .volume import Volume
+
+if TYPE_CHECKING:
+    from .predict.outcome import Outcome
+    from .predict.scans import Listeners
+    from .volume import Volume
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,9 @@ def watching(
     UsageError, SetupError
         If the report cannot be made, before any work.
     """
+    from .predict.outcome import BAD  # here, so that training runs where there is no image library
+    from .predict.scans import Listeners
+
     gallery = _Gallery(report, inputs, overwrite=overwrite) if report else None
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()

@@ -20,7 +20,6 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "cascade": {"sharp": [4], "coarse": [4, 8], "fine": [4]},
     "compact": {"features": [4, 8], "tones": 2, "detail": 2},
     "parcels": {"features": [4, 8]},
-    "parcels": {"features": [4, 8]},
     "unet": {"features": 2, "levels": 3},
 }
 

@@ -68,10 +68,15 @@ def launch(folder, network, machines=1, fails="", elsewhere=None):
         place = {"RANK": str(rank), "GROUP_RANK": str(rank * (machines - 1)), "OMP_NUM_THREADS": "1", **local}
         command = [sys.executable, __file__, str((rank and elsewhere) or folder), network]
         children.append(subprocess.Popen(command, env=os.environ | meeting | place, stderr=subprocess.PIPE, text=True))
-    for child in children:
-        _, said = child.communicate(timeout=120)
-        assert (child.returncode == 0) == (not fails), said
-        assert fails in said
+    try:
+        for child in children:
+            _, said = child.communicate(timeout=300)  # on a machine that has other things to do, too
+            assert (child.returncode == 0) == (not fails), said
+            assert fails in said
+    finally:
+        for child in children:  # who still waits for the other
+            child.kill()
+            child.communicate()
 
 
 @pytest.mark.parametrize(

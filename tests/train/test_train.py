@@ -13,7 +13,8 @@ from isomorph.errors import IsomorphError, NothingFound, UsageError
 from isomorph.interrupt import Interrupted
 from isomorph.train import corpus
 from isomorph.train.corpus import Head, tissue_levels
-from isomorph.train.loop import learning_rate, train, update
+from isomorph.train.loop import train
+from isomorph.train.schedule import learning_rate, update
 from isomorph.train.source import Samples, split
 from isomorph.volume import Volume
 from isomorph.weights import load_model

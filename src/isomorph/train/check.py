@@ -42,6 +42,11 @@ def check(recipe: Recipe, processes: int = 1) -> None:
     for name in ("log_every", "save_every", "validate_every", "validate_samples"):
         if getattr(settings, name) < 1:
             raise UsageError(f"training.{name} is {getattr(settings, name)}; give 1 or more.")
+    if settings.minutes < 0 or (settings.minutes and len(settings.stages) > 1):
+        raise UsageError(
+            f"training.minutes is {settings.minutes:g} with {len(settings.stages)} stages; give a time above 0 to a "
+            "recipe of one stage, or 0 for as many steps as the stages say."
+        )
     if settings.micro < 0:
         raise UsageError(f"training.micro is {settings.micro}; give the samples that fit on a device, or 0 for all.")
     if not settings.clip > 0:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ..config import Recipe, Training
+from ..config import Recipe
 from ..errors import IsomorphError, UsageError
 from ..interrupt import Interrupted, listening
 from ..nets import build
@@ -28,6 +28,7 @@ from .machine import accelerator, agreed, deaf, spare, writing
 from .muon import Muon
 from .objective import Objective
 from .pictures import draw
+from .schedule import learning_rate, update
 from .source import Batch, Samples, split
 from .validate import run_part, validate
 
@@ -61,7 +62,8 @@ def train(
     start : str, optional
         Name or file of a model whose weights to begin with; the recipe must ask for the same network.
     workers : int, optional
-        Processes that make samples; as many as the machine has cores to spare if not given.
+        Processes that make samples; if not given, as many as the machine has cores to spare, and none where there is
+        a GPU. With none, samples are made where the network runs: on a GPU that is soonest.
     report : called with each log entry
 
     Returns
@@ -81,18 +83,22 @@ def train(
     trained, held_out = split(recipe, heads)
     run = Run(recipe, Path(out), trained, held_out, resume=resume, start=start, report=report)
     workers = spare(run.accelerator) if workers is None else workers
-    samples = Samples(recipe, trained, run.step, run.accelerator.process_index, run.accelerator.num_processes)
+    where = run.accelerator.device if workers == 0 and run.accelerator.device.type == "cuda" else torch.device("cpu")
+    processes = run.accelerator.process_index, run.accelerator.num_processes
+    samples = Samples(recipe, trained, run.step, *processes, device=where)
     loader = DataLoader(
         samples, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None, worker_init_fn=deaf
     )
     with listening() as signals:
         try:
-            for batch in loader:
+            for batch in loader if not run.over else ():
                 with signals.held():  # a signal waits until the step is done
                     run.whole = False
                     run.advance(batch)
                     run.record()
                     run.whole = True
+                if run.over:
+                    break
         except Interrupted:
             if run.whole:
                 run.save()
@@ -141,6 +147,7 @@ class Run:
         state = (load_checkpoint(out, network, average, optimiser, write=self.main) if resume else None) or {"step": 0}
         self.step, self.seconds = agreed(self.accelerator, state["step"]), state.get("seconds", 0.0)
         self.losses, self.whole = list(state.get("losses", [])), True
+        self.passed = self.seconds / 60 / settings.minutes if settings.minutes else 0.0  # share of the minutes
         network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.network, self.optimiser = self.accelerator.prepare(network, optimiser)
         self.average = average.to(self.accelerator.device)
@@ -158,7 +165,7 @@ class Run:
         # What is random about a step, such as a dropout, depends on its number alone: nothing to save, nothing to lose.
         torch.manual_seed((settings.seed << 42) + (self.step << 12) + self.accelerator.process_index & (1 << 63) - 1)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.step, settings)
+            group["lr"] = learning_rate(self.step, settings, self.passed)
         total, count = torch.zeros((), device=device), len(batch.image)
         micro = settings.micro or count
         for first in range(0, count, micro):
@@ -171,7 +178,9 @@ class Run:
                 loss = self.objective(stage, prediction, part) * (len(image) / count)
                 self.accelerator.backward(loss)
             total += loss.detach()
-        loss = self.accelerator.reduce(total, "mean").item()  # of the whole batch: all processes end together
+        told = torch.stack([total, torch.full_like(total, self.spent)])
+        loss, spent = self.accelerator.reduce(told, "mean").tolist()  # of the whole batch: all processes end together
+        self.passed = spent / 60 / settings.minutes if settings.minutes else 0.0
         if not math.isfinite(loss):
             raise IsomorphError(
                 f"the loss is {loss} at step {self.step}; lower the learning_rate of this stage and begin again "
@@ -205,9 +214,20 @@ class Run:
         """The network without what accelerate wrapped around it."""
         return self.accelerator.unwrap_model(self.network)
 
+    @property
+    def spent(self) -> float:
+        """Seconds, those before an interruption too."""
+        return self.seconds + time.monotonic() - self.clock
+
+    @property
+    def over(self) -> bool:
+        """Whether all steps are done, or all minutes."""
+        settings = self.recipe.training
+        return self.passed >= 1 if settings.minutes else self.step >= settings.steps
+
     def due(self, every: int) -> bool:
         """Every so many steps, and at the last."""
-        return self.step % every == 0 or self.step == self.recipe.training.steps
+        return self.step % every == 0 or self.over
 
     def progress(self) -> dict[str, Any]:
         """Mean loss since the last entry, speed, and the share of the time that steps waited for samples."""
@@ -215,8 +235,9 @@ class Run:
         losses, self.losses = self.losses, []
         speed = {"steps_per_second": self.steps / elapsed, "waiting": min(self.waited / elapsed, 1.0)}
         self.seconds, self.waited, self.steps = self.seconds + elapsed, 0.0, 0
-        mean = {"loss": math.fsum(losses) / max(len(losses), 1)}
-        return {"step": self.step, "steps": self.recipe.training.steps, **mean, **speed}
+        settings, mean = self.recipe.training, {"loss": math.fsum(losses) / max(len(losses), 1)}
+        end = {"minutes": self.seconds / 60} if settings.minutes else {"steps": settings.steps}
+        return {"step": self.step, **end, **mean, **speed}
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -249,22 +270,6 @@ class Run:
             with writing(self.journal.path.name):
                 self.journal.write(entry)
             self.report(entry)
-
-
-def learning_rate(step: int, settings: Training) -> float:
-    """In each stage: a linear rise, then half a cosine down to `final`."""
-    stage, done = settings.at(step)
-    cosine = settings.final + (1 - settings.final) * (1 + math.cos(math.pi * done)) / 2
-    return stage.learning_rate * min(1.0, (done * stage.steps + 1) / max(settings.warmup, 1)) * cosine
-
-
-@torch.no_grad()
-def update(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Exponential moving average of the weights; statistics of norms are copied."""
-    for a, b in zip(average.parameters(), network.parameters(), strict=True):
-        a.lerp_(b, 1 - decay)
-    for a, b in zip(average.buffers(), network.buffers(), strict=True):
-        a.copy_(b)
 
 
 def _begin_with(network: nn.Module, start: str) -> None:

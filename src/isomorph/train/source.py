@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from random import Random
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from ..structures import anatomical
 from .check import MOST
 from .corpus import Head
 
+PROCESSOR = torch.device("cpu")
+
 
 class Batch(NamedTuple):
     """What a step learns from; (N, C, I, J, K) each, or a single sample without N."""
@@ -28,7 +31,7 @@ class Batch(NamedTuple):
 
 
 class Samples(IterableDataset):
-    """Batches of training samples, from the first step asked for to the last of the recipe.
+    """Batches of training samples, from the first step asked for to the last of the recipe; without end by minutes.
 
     Parameters
     ----------
@@ -36,11 +39,21 @@ class Samples(IterableDataset):
     heads : heads to train on
     start : step to begin at, after an interruption
     rank, processes : which part of each batch to make, and of how many; the numbers of samples do not depend on it
+    device : to make them on
     """
 
-    def __init__(self, recipe: Recipe, heads: list[Head], start: int = 0, rank: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        heads: list[Head],
+        start: int = 0,
+        rank: int = 0,
+        processes: int = 1,
+        *,
+        device: torch.device = PROCESSOR,
+    ) -> None:
         self.recipe, self.heads, self.start = recipe, heads, start
-        self.rank, self.processes = rank, processes
+        self.rank, self.processes, self.device = rank, processes, device
         self.shares = [share(head.name, recipe.weights) for head in heads]
         self.generators = [(stage, stage_generator(recipe, stage)) for stage in recipe.training.stages]
 
@@ -49,7 +62,9 @@ class Samples(IterableDataset):
         first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
         if worker:
             torch.set_num_threads(1)  # the network wants the other cores
-        for step in range(self.start + first, self.recipe.training.steps, stride):  # the loader asks workers in turn
+        settings, begin = self.recipe.training, self.start + first
+        for step in count(begin, stride) if settings.minutes else range(begin, settings.steps, stride):
+            # the loader asks workers in turn
             batch = self.recipe.training.at(step)[0].batch // self.processes
             samples = [self.make(step, step * MOST + self.rank * batch + k) for k in range(batch)]
             yield Batch(*(torch.stack(tensors) for tensors in zip(*samples, strict=True)))
@@ -60,7 +75,10 @@ class Samples(IterableDataset):
         head = rng.choices(self.heads, self.shares)[0]
         wanted, _ = self.recipe.training.at(step)
         generator = next(generator for stage, generator in self.generators if stage is wanted)
-        image, target, labels, _ = generator(head.labels, head.target, rng.getrandbits(31), head.lesions)
+        seed, parts = rng.getrandbits(31), (head.labels, head.target, head.lesions)
+        there, real, lesions = (part and part.with_data(part.data.to(self.device)) for part in parts)
+        assert there
+        image, target, labels, _ = generator(there, real, seed, lesions)
         weight = torch.where(brain_mask(labels.data), 1.0, self.recipe.training.outside)
         return Batch(image.data, target.data, weight, labels.data.to(torch.int16))
 
