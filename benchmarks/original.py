@@ -86,7 +86,7 @@ def timed(command: list, threads: int) -> tuple[float, float]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(str(part) for part in command[:4])} ended with {process.returncode}")
-    return seconds, usage.ru_maxrss / 2**20
+    return seconds, usage.ru_maxrss * 1024 / 1e9
 
 
 def cut(source: Path, size: int, target: Path) -> Path:

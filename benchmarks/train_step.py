@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from isomorph.losses import LOSSES
 from isomorph.nets import NETWORKS, build
-from isomorph.train.loop import update
+from isomorph.train.schedule import update
 
 
 class Step:

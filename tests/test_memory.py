@@ -78,7 +78,13 @@ def test_slabs_are_small() -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the peak of one process")
 @pytest.mark.parametrize(
     ("kind", "precision", "values"),
-    [("cascade", "fp32", VALUES), ("cascade", "fp32", FEWER), ("unet", "fp32", FEWER), ("cascade", "bf16", VALUES)],
+    [
+        ("cascade", "fp32", VALUES),
+        ("cascade", "fp32", FEWER),
+        ("cascade", "bf16", VALUES),
+        ("unet", "fp32", VALUES),
+        ("unet", "fp32", FEWER),
+    ],
 )
 def test_the_peak_that_is_predicted_is_the_one_that_is_measured(kind: str, precision: str, values: int) -> None:
     """Alone in a process; a network of the shipped widths, of which the memory, not the result, is looked at."""
@@ -91,14 +97,14 @@ from isomorph.predict.memory import peak, resident
 from isomorph.volume import Volume
 from isomorph.weights import Model
 torch.set_num_threads(1)
-network = NETWORKS[{kind!r}](**({{"features": 16}} if {kind!r} == "unet" else {{}})).eval()
+network = NETWORKS[{kind!r}]().eval()
 card = {{"name": "any", "white_matter": 1.0, "arguments": {{}}}}
 model, how = Model(network, card, "0" * 64), Options(flip=False, precision={precision!r})
 scan = Volume(torch.rand(1, 128, 112, 96), torch.eye(4).numpy())
 before = resident()
 said = peak([(scan.shape, scan.affine)], model, how, {precision!r}, {values}, loaded=True)
 with thin_slabs({values}):
-    synthesise(scan, model, flip=False, precision={precision!r})
+    synthesise(scan, model, flip=False, precision={precision!r}, max_memory={"1e3" if values == VALUES else None})
 status = open("/proc/self/status").read()  # the peak of this process alone: that of getrusage includes its parent's
 most = int(status.split("VmHWM:")[1].split()[0]) * 1024
 print(json.dumps([said, most, before]))
@@ -108,6 +114,53 @@ print(json.dumps([said, most, before]))
     said, most, before = json.loads(done.stdout.splitlines()[-1])
     assert 0.8 < said / most < 1.25, (said / 1e6, most / 1e6, before / 1e6)
     assert most - before > 50e6  # or nothing was measured
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells what one process holds")
+def test_what_a_process_holds_and_has_held_is_in_bytes() -> None:
+    """Against a block of known size, in a process of its own."""
+    code = """
+import torch
+from isomorph.predict.memory import most_resident, resident
+before, size = resident(), 300_000_000
+block = torch.ones(size, dtype=torch.uint8)
+print(resident() - before, most_resident() - before)
+del block
+print(resident() - before, most_resident() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    now, most, after, still = (float(number) for number in done.stdout.split())
+    for held in (now, most, still):
+        assert held == pytest.approx(300e6, rel=0.02)
+    assert after < 10e6
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc is told")
+def test_memory_that_was_freed_is_kept_until_the_end_and_then_given_back() -> None:
+    """Pages that are fetched anew are counted by the system."""
+    code = """
+import resource, torch
+from isomorph.predict.heap import kept_memory
+from isomorph.predict.memory import resident
+def faults(times):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(times):
+        torch.ones(100_000_000, dtype=torch.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+torch.set_num_threads(1)
+faults(1)
+before = resident()
+outside = faults(4)
+with kept_memory():
+    faults(1)
+    inside, kept = faults(4), resident() - before
+print(outside, inside, kept, resident() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    outside, inside, kept, after = (float(number) for number in done.stdout.split())
+    assert inside < outside / 20
+    assert kept > 90e6
+    assert after < 10e6
 
 
 def model(**card: object) -> Model:

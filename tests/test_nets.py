@@ -3,6 +3,7 @@ import torch
 
 from isomorph.nets import NETWORKS, Cascade, Compact, Parcels, UNet
 from isomorph.nets.cascade import SHARES
+from isomorph.nets.compact import rows
 from isomorph.nets.context import depth_to_space, space_to_depth
 
 SMALL = {
@@ -58,6 +59,19 @@ def test_depth_and_space_are_inverse_and_keep_neighbours_together():
     x = torch.arange(2 * 4 * 6 * 8.0).view(1, 2, 4, 6, 8)
     assert torch.equal(depth_to_space(space_to_depth(x)), x)
     assert space_to_depth(x)[0, :8, 0, 0, 0].tolist() == x[0, 0, :2, :2, :2].flatten().tolist()
+    with torch.inference_mode():
+        narrow = space_to_depth(x.bfloat16())
+    assert torch.equal(narrow, space_to_depth(x).bfloat16())
+    assert narrow.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last_3d])
+def test_a_product_of_matrices_is_the_convolution_and_leaves_channels_one_after_the_other(order: torch.memory_format):
+    torch.manual_seed(0)
+    layer = torch.nn.Conv3d(5, 24, 1)
+    x = torch.randn(2, 5, 4, 6, 8).contiguous(memory_format=order)
+    assert torch.allclose(rows(x, layer), layer(x), atol=1e-5)
+    assert rows(x, layer).is_contiguous()
 
 
 def test_a_patch_and_a_head_are_treated_alike():

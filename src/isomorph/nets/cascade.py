@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d, interpolate
@@ -57,7 +59,7 @@ class Cascade(nn.Module):
         self.choose = nn.Conv3d(fine[0], 1 + WINDOWS, 1)
         nn.init.zeros_(self.choose.weight)
         with torch.no_grad():
-            self.choose.bias.copy_(torch.tensor(SHARES).log())  # pyright: ignore[reportOptionalMemberAccess]
+            self.choose.bias.copy_(torch.tensor([math.log(share) for share in SHARES]))  # pyright: ignore[reportOptionalMemberAccess]
         self.multiple = max(2 * self.coarse.multiple, self.fine.multiple, self.sharp.multiple, 2 * 2**WINDOWS)
         for network in (difference, self.fine):  # at first the scan is sharp, the coarse answer the answer
             for layer in (network.curves, network.correct):

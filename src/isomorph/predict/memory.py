@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from .run import choose_device, choose_precision
 
 WIDTH = {"fp32": 4, "bf16": 2}  # bytes
 SLABS = 32  # temporary slabs at a time, of as many values as a thin one has
+WIDEST = 120  # temporary values for each voxel of a slab: `unet`, its first level
+THINNEST = 12  # planes of a slab, however little it may hold: four, a halo on both sides, twice as fine
 CODE = 100e6  # bytes that libraries take once they compute
 SCAN = 8  # bytes for each voxel of a scan that is read: as stored, and as a number
 GRID = 24  # bytes for each voxel of the 1 mm grid, while a scan is prepared
@@ -49,7 +52,9 @@ class Budget:
     peak: float
 
 
-def budget(scans: Sequence[Outline], model: Model, how: Options, *, loaded: bool = False) -> Budget:
+def budget(
+    scans: Sequence[Outline], model: Model, how: Options, *, loaded: bool = False, segmenter: Model | None = None
+) -> Budget:
     """The first way to run that stays below the limit: as asked; in thin slabs, which changes nothing but the time; in
     bf16 as well, unless the precision was chosen or an original is to be repeated.
 
@@ -61,6 +66,8 @@ def budget(scans: Sequence[Outline], model: Model, how: Options, *, loaded: bool
     how : Options
     loaded : bool
         The scans are in memory already.
+    segmenter : Model, optional
+        Which then looks at the result.
 
     Raises
     ------
@@ -78,7 +85,7 @@ def budget(scans: Sequence[Outline], model: Model, how: Options, *, loaded: bool
     ways = [(asked, VALUES), (asked, FEWER)]
     if how.precision == "auto" and not rules_of(model, how.compat):
         ways.append(("bf16", FEWER))
-    peaks = [peak(scans, model, how, *way, loaded=loaded) / 1e9 for way in ways]
+    peaks = [peak(scans, model, how, *way, loaded=loaded, segmenter=segmenter) / 1e9 for way in ways]
     for way, gb in zip(ways, peaks, strict=True):
         if gb <= how.max_memory:
             return Budget(*way, gb)
@@ -89,7 +96,14 @@ def budget(scans: Sequence[Outline], model: Model, how: Options, *, loaded: bool
 
 
 def peak(
-    scans: Sequence[Outline], model: Model, how: Options, precision: str, values: int, *, loaded: bool = False
+    scans: Sequence[Outline],
+    model: Model,
+    how: Options,
+    precision: str,
+    values: int,
+    *,
+    loaded: bool = False,
+    segmenter: Model | None = None,
 ) -> float:
     """Bytes that this process will hold at most, as it stands now and with all that is to come.
 
@@ -97,7 +111,7 @@ def peak(
 
     Parameters
     ----------
-    scans, model, how, loaded
+    scans, model, how, loaded, segmenter
         As for `budget`.
     precision : {"fp32", "bf16"}
     values : int
@@ -107,23 +121,47 @@ def peak(
     stored = [math.prod(shape) for shape, _ in scans]
     grids = [canonical_grid(Volume(torch.empty(1, 1, 1, 1).expand(1, *shape), affine))[0] for shape, affine in scans]
     grid = max(math.prod(shape) for shape in grids)
-    seen = max(math.prod(-(-n // multiple) * multiple for n in shape) for shape in grids)
+    grown = max(([-(-n // multiple) * multiple for n in shape] for shape in grids), key=math.prod)
+    seen, plane = math.prod(grown), math.prod(grown[1:])
     inputs = 2 if model.card.get("reliability") else 1
     held = float(model.network.held(WIDTH[precision])) + AROUND + (4 * inputs if how.flip else 0)  # pyright: ignore
-    slabs = min(values * SLABS, 40 * seen) * WIDTH[precision]
+    slabs = min(max(values * SLABS, THINNEST * WIDEST * plane), WIDEST * seen) * WIDTH[precision]
     network = held * seen + slabs + grid
+    if segmenter:  # and the T1 beside it
+        network = max(network, _naming(segmenter, how, precision) * 1.1 * seen + slabs + 5 * grid)
     kept = 0 if loaded else SCAN * sum(stored)
     return resident() + CODE + kept + max(network, GRID * grid) + 4 * grid * (len(scans) - 1)
 
 
+def _naming(segmenter: Model, how: Options, precision: str) -> float:
+    """Bytes for each voxel while structures are named: what the network gives, twice, and what it gave before."""
+    held = getattr(segmenter.network, "held", lambda width: 0.0)
+    given = len(segmenter.card["labels"]) * (2 * WIDTH[precision] + 4)
+    earlier = len(segmenter.card["labels"]) * 2 if how.flip else 0
+    return 8 + earlier + max(float(held(WIDTH[precision])), given)
+
+
 def resident() -> float:
-    """Bytes that this process holds now."""
+    """Bytes that this process holds now; where the system does not tell, the most that it ever held."""
+    return _status("VmRSS") or most_resident() or 0.0
+
+
+def most_resident() -> float | None:
+    """The most bytes that this process ever held; None where the system does not tell."""
+    if held := _status("VmHWM"):  # of this process alone: what getrusage says begins with the process it was started by
+        return held
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096.0
-    except (OSError, ValueError, IndexError):  # no Linux: what it once held
-        try:
-            import resource
-        except ImportError:
-            return 0.0
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return float(most) * (1 if sys.platform == "darwin" else 1024)
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kB elsewhere
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
+
+
+def _status(field: str) -> float | None:
+    """Bytes that Linux says of this process; None elsewhere."""
+    try:
+        found = re.search(rf"^{field}:\s*(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return float(found[1]) * 1024 if found else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -13,18 +12,23 @@ from typing import Any
 
 from .. import io
 from ..io import Scan
-from ..weights import Model
+from ..labels import LABELS
+from ..weights import Model, sharpens
 from . import uncertainty
 from .compat import rules_of
+from .memory import most_resident
 from .options import Options
-from .plan import Job
+from .plan import Job, labelled
 from .quality import THRESHOLD
 from .restore import TOP, WHITE_MATTER
+from .segment import Segmentation
 from .synthesise import Result
 
 SCHEMA = 1
 # Options without which the result might be another.
 MATTERS = ("ct", "flip", "precision", "strict", "compat", "sharpen", "lesions", "grid", "max_memory")
+PATHS = ("model", "lesion_mask", "uncertainty", "segmentation", "volumes", "segmenter")
+SHARED = ("schema", "synthetic", "contains_face", "notice", "input", "exam", "model", "fingerprint", "versions")
 PACKAGES = ("isomorph", "torch", "numpy", "nibabel", "safetensors")
 
 
@@ -43,13 +47,14 @@ def provenance(
     options : Options
     """
     asked = asdict(options)
-    for path in ("model", "lesion_mask", "uncertainty"):  # a path is nobody's business
+    for path in PATHS:  # nobody's business
         asked[path] = asked[path] and Path(asked[path]).name
     there = [scan for scan in scans if scan]
     reference = scans[result.reference] or there[0]
     warnings = [asdict(n) for scan in there for n in scan.warnings] + [asdict(n) for n in result.notices]
     name = io.escape(_file(job, result.reference).name) if job.exam else job.name
-    rules = rules_of(model, options.compat)
+    rules, own, held = rules_of(model, options.compat), sharpens(model.card), most_resident()
+    digests = [scan and scan.source["sha256"] for scan in scans]
     return {
         "schema": SCHEMA,
         "status": "done_with_warnings" if warnings else "done",
@@ -62,9 +67,11 @@ def provenance(
         "exam": [_part(job, scans, result, k) for k in range(len(result.parts))],
         "output": {
             "range": [round(float(result.volume.data.min()), 4), round(float(result.volume.data.max()), 4)],
-            "white_matter": rules.white_matter if rules else WHITE_MATTER,
-            "clipped_to": [0.0, rules.top if rules else TOP],
+            "contrast": "of the input" if own else "T1",
+            "white_matter": None if own else rules.white_matter if rules else WHITE_MATTER,
+            "clipped_to": None if own else [0.0, rules.top if rules else TOP],
         },
+        "segmentation": result.segmentation and _measured(result.segmentation),
         "window": list(result.window),
         "model": {"name": model.card["name"], "sha256": model.sha256},
         "options": asked,
@@ -72,9 +79,9 @@ def provenance(
         "precision": result.precision,
         "threads": result.threads,
         "seconds": result.seconds,
-        "peak_rss_mb": peak_rss(),
+        "peak_rss_mb": held and round(held / 1e6, 1),
         "seed": None,  # nothing is random
-        "fingerprint": fingerprint([scan and scan.source["sha256"] for scan in scans], model, options),
+        "fingerprint": fingerprint(digests, model, options, result.segmentation and result.segmentation.sha256),
         "versions": {package: version(package) for package in PACKAGES},
     }
 
@@ -110,16 +117,47 @@ def about(job: Job, sidecar: dict[str, Any], model: Model) -> dict[str, Any]:
     model : Model
     """
     kind = "laplace" if uncertainty.speaks(model.card) else "spread"
-    same = ("schema", "synthetic", "contains_face", "notice", "input", "exam", "model", "fingerprint", "versions")
     said = f"the T1 plus or minus this holds the truth in {uncertainty.LEVEL:.0%} of voxels like those measured"
-    return {key: sidecar[key] for key in same} | {
+    return {key: sidecar[key] for key in SHARED} | {
         "status": "done",
         "of": io.escape(job.target.name),
         "uncertainty": {"says": said, "level": uncertainty.LEVEL, "from": kind, "factor": uncertainty.FACTOR[kind]},
     }
 
 
-def fingerprint(sha256: Sequence[str | None], model: Model, options: Options) -> str:
+def about_labels(job: Job, sidecar: dict[str, Any], found: Segmentation) -> dict[str, Any]:
+    """Content of the sidecar of the labels.
+
+    Parameters
+    ----------
+    job : Job
+    sidecar : dict
+        Of the T1.
+    found : Segmentation
+    """
+    numbers = found.labels.data.unique().tolist()
+    return {key: sidecar[key] for key in SHARED} | {
+        "status": "done",
+        "of": io.escape(job.target.name),
+        "labels": {str(number): LABELS[number].name for number in numbers},
+        "segmentation": sidecar["segmentation"],
+    }
+
+
+def _measured(found: Segmentation) -> dict[str, Any]:
+    """What is said of a segmentation; sizes by the names of the structures."""
+    return {
+        "model": {"name": found.model, "sha256": found.sha256},
+        "volumes_mm3": found.volumes,
+        "brain_mm3": found.brain,
+        "intracranial_mm3": found.intracranial,
+        "intracranial": "estimated from the brain",
+        "cut": list(found.cut),
+        "middle": {"normal": found.plane.normal.tolist(), "offset_mm": found.plane.offset},
+    }
+
+
+def fingerprint(sha256: Sequence[str | None], model: Model, options: Options, segmenter: str | None = None) -> str:
     """What decides about a result: the scans, the model, the version and the options that matter.
 
     Parameters
@@ -128,6 +166,8 @@ def fingerprint(sha256: Sequence[str | None], model: Model, options: Options) ->
         Of each scan of an exam, or of the one scan.
     model : Model
     options : Options
+    segmenter : str, optional
+        SHA-256 of the segmentation network, where there is one.
     """
     facts: dict[str, Any] = {
         "input": list(sha256),
@@ -137,11 +177,12 @@ def fingerprint(sha256: Sequence[str | None], model: Model, options: Options) ->
     }
     facts |= {name: getattr(options, name) for name in MATTERS}
     facts |= {"uncertainty": options.uncertainty is not None}
+    facts |= {"segmenter": segmenter} if segmenter else {}
     facts |= {"lesion_mask": io.digest(options.lesion_mask) if options.lesion_mask else None}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def done_before(job: Job, model: Model, options: Options) -> bool:
+def done_before(job: Job, model: Model, options: Options, segmenter: Model | None = None) -> bool:
     """Whether an output is there, whole, and what this run would make: that it is there proves nothing.
 
     Parameters
@@ -149,23 +190,14 @@ def done_before(job: Job, model: Model, options: Options) -> bool:
     job : Job
     model : Model
     options : Options
+    segmenter : Model, optional
     """
     content = io.sidecar(job.target)
     if content.get("tool") != "isomorph" or "fingerprint" not in content or not io.described(job.target, content):
         return False
-    if options.uncertainty:
-        beside = io.sidecar(options.uncertainty)
-        if beside.get("fingerprint") != content["fingerprint"] or not io.described(options.uncertainty, beside):
+    for path in (options.uncertainty, labelled(job, options.segmentation)):
+        beside = io.sidecar(path) if path else content
+        if path and (beside.get("fingerprint") != content["fingerprint"] or not io.described(path, beside)):
             return False
     digests = [path and io.digest(path) for path in job.exam or (job.source,)]
-    return content["fingerprint"] == fingerprint(digests, model, options)
-
-
-def peak_rss() -> float | None:
-    """Most memory that this process has held, in MB; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kB elsewhere
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
+    return content["fingerprint"] == fingerprint(digests, model, options, segmenter and segmenter.sha256)

@@ -92,6 +92,8 @@ def _deeper(x: Tensor, body: Tensor) -> float:
     """How much deeper white matter lies than grey matter, as a share of the mean depth."""
     depth, rest = torch.zeros_like(x), body
     for _ in range(STEPS):
+        if not rest.any():
+            break
         depth += rest
         rest = _worn(rest)
     white, grey = (body & (x >= low) & (x < high) for low, high in (WHITE, GREY))

@@ -1,0 +1,33 @@
+"""Memory that was freed is kept for what comes next."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # as malloc.h of glibc numbers them
+ALL = 2**31 - 1
+OWN = {MMAP_MAX: 65536, MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: 64 << 20}  # where glibc gets to by itself, at most
+
+
+@contextmanager
+def kept_memory() -> Iterator[None]:
+    """Keep freed blocks until the end, then give all of them back; does nothing where the C library is not glibc.
+
+    It gives every block above 32 MB back to the system at once, and gets the next one page by page, cleared: a quarter
+    of the time of a network on a processor.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
+        yield
+        return
+    try:
+        for name, value in {MMAP_MAX: 0, TRIM_THRESHOLD: ALL}.items():
+            libc.mallopt(name, value)
+        yield
+    finally:
+        for name, value in OWN.items():
+            libc.mallopt(name, value)
+        libc.malloc_trim(0)
