@@ -14,28 +14,15 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
 from quality import AXES, truth_of
 
 from isomorph.demo import compare
 from isomorph.evaluate.thin import thicken
-from isomorph.predict.prepare import prepare
-from isomorph.predict.run import choose_precision, run
-from isomorph.predict.synthesise import with_reliability
-from isomorph.space import onto, resample
+from isomorph.predict import synthesise
+from isomorph.space import resample
 from isomorph.synth.slices import average_slices
 from isomorph.volume import Volume
 from isomorph.weights import Model, load_model
-
-
-def sharpened(scan: Volume, model: Model) -> Volume:
-    """What the network makes of a thick scan, at 1 mm, in units of the scan."""
-    ready = prepare(scan, int(getattr(model.network, "multiple", 1)))
-    image = with_reliability(ready.image, scan) if model.card["reliability"] else ready.image
-    cpu = torch.device("cpu")
-    raw = run(model.network, image, device=cpu, precision=choose_precision("auto", cpu), flip=False)
-    low, high = ready.window
-    return onto(raw.with_data(raw.data[:1] * (high - low) + low), ready.shape, ready.affine)
 
 
 def thick(truth: Volume, axis: int, spacing: float, thickness: float) -> Volume:
@@ -47,7 +34,7 @@ def thick(truth: Volume, axis: int, spacing: float, thickness: float) -> Volume:
 
 def scores(truth: Volume, scan: Volume, model: Model) -> dict[str, dict[str, float]]:
     """Of each method, one person."""
-    result = sharpened(scan, model)
+    result = synthesise(scan, model, flip=False).volume
     return compare(scan, result, resample(truth, result.shape, result.affine))
 
 

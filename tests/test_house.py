@@ -31,7 +31,8 @@ MAY = {
     "labels": set(),
     "similarity": set(),
     "structures": {"labels"},
-    "align": {"volume", "errors"},
+    "ants": {"volume", "errors"},
+    "align": {"volume", "ants"},
     "losses": {"similarity"},
     "nets": set(),
     "space": {"volume", "profile"},
@@ -44,14 +45,15 @@ MAY = {
     "config": {"include", "nets", "losses", "synth", "errors"},
     "report": {"volume", "space", "intensity", "errors", "place"},
     "train": {"volume", "space", "io", "labels", "losses", "nets", "synth", "config", "weights", "errors", "place"}
-    | {"interrupt", "structures"},
-    "predict": {"volume", "space", "io", "nets", "intensity", "weights", "errors", "interrupt", "align"} | {"profile"},
+    | {"interrupt", "structures", "ants"},
+    "predict": {"volume", "space", "io", "nets", "intensity", "weights", "errors", "interrupt", "align"} | {"profile"}
+    | {"labels", "place"},
 }
 
 # Libraries that read images, and the only files that may know of them.
 IMAGE_LIBRARIES = {
     "nibabel": ("io/", "train/corpus.py"), "nilearn": ("demo.py", "train/carry.py"),
-    "ants": ("train/corpus.py", "train/carry.py", "align.py"),
+    "ants": ("ants.py",),
 }  # fmt: skip
 
 FORBIDDEN_MODULES = {"pickle", "cPickle", "_pickle", "dill", "shelve", "marshal", "joblib", "cloudpickle"}

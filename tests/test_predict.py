@@ -63,7 +63,7 @@ def test_the_identity_network_returns_the_normalised_head_in_place(identity_file
     got = result.volume.data[0].numpy()
     inside = (truth > 0) & (truth < 900)
     assert np.corrcoef(got[inside], truth[inside])[0, 1] > 0.999
-    assert set(result.seconds) == {"prepare", "network", "restore"}
+    assert set(result.seconds) == {"prepare", "network", "restore", "quality"}
     assert (result.device, result.precision) == ("cpu", "fp32")
 
 
@@ -172,9 +172,9 @@ def test_the_input_is_left_alone(model_file: Path) -> None:
 def test_progress_is_told_in_order(model_file: Path) -> None:
     told: list[tuple[str, float]] = []
     synthesise(scan((20, 20, 8)), str(model_file), progress=lambda stage, share: told.append((stage, share)))
-    assert [stage for stage, share in told if share == 0] == ["prepare", "network", "restore"]
+    assert [stage for stage, share in told if share == 0] == ["prepare", "network", "restore", "quality"]
     assert ("network", 0.5) in told
-    assert told[-1] == ("restore", 1.0)
+    assert told[-1] == ("quality", 1.0)
 
 
 def test_what_cannot_be_done_is_said_in_one_line(model_file: Path) -> None:

@@ -280,10 +280,33 @@ def test_a_full_disk_ends_the_run_and_says_what_was_not_done(
     def full(*_: object, **__: object) -> None:
         raise SetupError("E703 the disk is full")
 
-    monkeypatch.setattr(io, "write", full)
+    monkeypatch.setattr(io, "write_all", full)
     summary = predict_scans([folder], tmp_path / "out", options)
     assert summary.exit_code == 6
     assert "1 refused, 2 not run" in summary.line
+
+
+def test_the_outputs_of_a_scan_appear_together_or_not_at_all(
+    phantom_file: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = io.writer.rename
+
+    def full(temporary: Path, path: Path, *, overwrite: bool) -> None:
+        if path.name == "t1.json":  # the last of them
+            raise OSError(28, "full")
+        rename(temporary, path, overwrite=overwrite)
+
+    asked = Options(**{**vars(options), "uncertainty": str(tmp_path / "wide.nii.gz")})
+    with monkeypatch.context() as patch:
+        patch.setattr(io.writer, "rename", full)
+        summary = predict_scans([phantom_file], tmp_path / "t1.nii.gz", asked)
+    assert summary.exit_code == 6
+    assert "E703" in summary.outcomes[0].message
+    assert list(tmp_path.iterdir()) == [phantom_file]
+    assert predict_scans([phantom_file], tmp_path / "t1.nii.gz", asked).exit_code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {
+        phantom_file.name, "t1.nii.gz", "t1.json", "wide.nii.gz", "wide.json",
+    }  # fmt: skip
 
 
 def test_a_bug_in_one_scan_is_its_own_outcome(

@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from brains import network_file
 
 from isomorph.cli import _fail, app
 from isomorph.weights import collected, read_card, shipped
@@ -45,6 +46,17 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_model_is_run_without_the_compiler_of_pytorch() -> None:
+    """Which takes longer to import than a model to load: any step on a tensor without memory may ask for it."""
+    code = (
+        "import sys, torch, isomorph.cli, isomorph.predict.scans; from isomorph import load_model; net = load_model()\n"
+        "with torch.inference_mode(): net.network(torch.zeros(1, 2, 32, 32, 32))\n"
+        "print([m for m in ('torch._dynamo', 'sympy', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_predict_one_scan_with_a_report(phantom_file: Path, model_file: Path, tmp_path: Path) -> None:
     out, page = tmp_path / "new" / "t1.nii.gz", tmp_path / "page.html"
     done = isomorph("predict", phantom_file, out, "--model", model_file, "--report", page, "--no-flip", "--threads", 1)
@@ -55,6 +67,19 @@ def test_predict_one_scan_with_a_report(phantom_file: Path, model_file: Path, tm
     assert np.isfinite(image.get_fdata()).all()
     assert json.loads((tmp_path / "new" / "t1.json").read_text())["options"]["flip"] is False
     assert page.read_text().count("<img") == 2
+
+
+def test_predict_names_and_measures_structures(phantom_file: Path, model_file: Path, tmp_path: Path) -> None:
+    segmenter, labels, table = network_file(tmp_path / "known.safetensors"), tmp_path / "labels.mgz", tmp_path / "v.csv"
+    how = ["--model", model_file, "--segmenter", segmenter, "--no-flip", "--threads", 1]
+    asked = ["--segmentation", labels, "--volumes", table]
+    done = isomorph("predict", phantom_file, tmp_path / "t1.nii.gz", *how, *asked)
+    assert done.returncode == 0, done.stderr
+    assert nib.load(labels).shape == nib.load(tmp_path / "t1.nii.gz").shape
+    assert len(table.read_text().splitlines()) == 2
+    wrong = isomorph("predict", phantom_file, tmp_path / "t2.nii.gz", *how, "--volumes", tmp_path / "v.tsv")
+    assert wrong.returncode == 2
+    assert "ends in .csv" in wrong.stderr
 
 
 def test_predict_refuses_a_bad_scan_in_one_line(model_file: Path, tmp_path: Path) -> None:

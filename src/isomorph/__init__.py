@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .io import check, load, read, save
-    from .predict import Result, synthesise
+    from .predict import Result, segment, synthesise
     from .synth import Generator, Sample
     from .volume import Volume
     from .weights import load_model
@@ -25,6 +25,7 @@ __all__ = [
     "load_model",
     "read",
     "save",
+    "segment",
     "synthesise",
 ]
 
@@ -38,6 +39,7 @@ _ROOM = {
     "load_model": "weights",
     "read": "io",
     "save": "io",
+    "segment": "predict",
     "synthesise": "predict",
 }
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import json
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .console import GONE, say
+from .console import GONE, say, verbose
 from .errors import IsomorphError, escape
+from .train_commands import CT, DEBUG, corpus, generate, improve, priors, train
 
 app = typer.Typer(
     name="isomorph",
@@ -21,8 +22,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Any clinical brain scan in, a 1 mm isotropic T1 MP-RAGE out. Research software, not a medical device.",
 )
-CT = Annotated[bool, typer.Option("--ct", help="The scans are CT, in Hounsfield units.")]
-DEBUG = Annotated[bool, typer.Option("--debug", help="Show where an internal error comes from.")]
 
 
 def _version(asked: bool) -> None:
@@ -57,6 +56,11 @@ def predict(
     lesions: Annotated[str | None, typer.Option(help="With --lesion-mask: inpaint (default) or keep.")] = None,
     lesion_mask: Annotated[str | None, typer.Option(help="Image above 0.5 in lesions of the (first) scan.")] = None,
     uncertainty: Annotated[str | None, typer.Option(help="Image to write: how wrong each voxel may be.")] = None,
+    segmentation: Annotated[
+        str | None, typer.Option(help="Labels of the T1 to write: an image, or a folder where T1s go into one.")
+    ] = None,
+    volumes: Annotated[str | None, typer.Option(help="Table (.csv) of volumes, one row for each scan.")] = None,
+    segmenter: Annotated[str | None, typer.Option(help="Another segmentation network: name or file.")] = None,
     grid: Annotated[str | None, typer.Option(help="Of the result: 1mm (default), or input, that of the scan.")] = None,
     max_memory: Annotated[float | None, typer.Option(help="GB that may be taken: the less, the slower.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there already.")] = False,
@@ -65,7 +69,7 @@ def predict(
     debug: DEBUG = False,
 ) -> None:
     """Turn scans into 1 mm T1s: a file, or the files of one exam, into a file; files or a folder into a folder."""
-    _logging(debug)
+    verbose(debug)
     inputs, output = _split(paths)
     from .predict import Options
     from .predict.scans import predict_scans
@@ -73,6 +77,7 @@ def predict(
 
     given = {"model": model, "device": device, "threads": threads, "precision": precision, "compat": compat}
     given |= {"lesions": lesions, "lesion_mask": lesion_mask, "uncertainty": uncertainty}
+    given |= {"segmentation": segmentation, "volumes": volumes, "segmenter": segmenter}
     given |= {"grid": grid, "max_memory": max_memory}
     flags = {"ct": ct, "flip": not no_flip, "overwrite": overwrite, "strict": strict}
     options = Options(**_given(given | flags))
@@ -98,7 +103,7 @@ def synthsr(
     debug: DEBUG = False,
 ) -> None:
     """In place of mri_synthsr of FreeSurfer: same options, same rules, its converted weights."""
-    _logging(debug)
+    verbose(debug)
     from .predict import Options
     from .predict.synthsr import predict_synthsr, weights
     from .progress import watching
@@ -128,7 +133,7 @@ def check(
     debug: DEBUG = False,
 ) -> None:
     """Would these scans be accepted, and if not, why? Needs no model."""
-    _logging(debug)
+    verbose(debug)
     from .predict.screen import screen
 
     verdicts = screen(paths, ct=ct)
@@ -159,7 +164,7 @@ def convert_weights(
     debug: DEBUG = False,
 ) -> None:
     """Turn weights of the original SynthSR (Keras) into a model of this package."""
-    _logging(debug)
+    verbose(debug)
     from .weights import convert
 
     card, sha256 = convert(source, out, kind=kind, overwrite=overwrite)
@@ -173,86 +178,15 @@ def demo(
     debug: DEBUG = False,
 ) -> None:
     """The whole main job on a scan that comes with the installation: look at OUT_DIR/index.html."""
-    _logging(debug)
+    verbose(debug)
     from .demo import run_demo
 
     for line in run_demo(out, **_given({"model": model})):
         say(line)
 
 
-@app.command()
-def corpus(
-    data: Annotated[Path, typer.Argument(help="Folder that holds labels/ and t1/.")],
-    out: Annotated[Path, typer.Argument(help="Folder for the prepared heads.")],
-    debug: DEBUG = False,
-) -> None:
-    """Prepare heads for training: reoriented, bias-corrected, cropped, as plain arrays."""
-    _logging(debug)
-    from .train.corpus import prepare
-
-    prepare(data, out, report=typer.echo)
-
-
-@app.command()
-def generate(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a TOML file.")],
-    out: Annotated[Path, typer.Argument(help="Folder for the samples.")],
-    n: Annotated[int, typer.Option("--n", help="How many.")] = 4,
-    seed: Annotated[int, typer.Option(help="Same seed, same files.")] = 0,
-    data: Annotated[
-        Path | None, typer.Option(help="Heads, as `isomorph train` takes them; else one of nilearn.")
-    ] = None,
-    changes: Annotated[list[str] | None, typer.Option("--set", help="dotted.key=value, as often as wanted.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace samples that are there already.")] = False,
-    debug: DEBUG = False,
-) -> None:
-    """Draw training samples to look at: images, targets, labels, every number drawn, and OUT/samples.png."""
-    _logging(debug)
-    from .generate import generate as run
-
-    options = {"n": n, "seed": seed, "data": data, "changes": tuple(changes or ()), "overwrite": overwrite}
-    say(f"look at {run(recipe, out, **options, report=typer.echo)}")
-
-
-@app.command()
-def priors(
-    images: Annotated[Path, typer.Argument(help="A scan, a folder of scans, or a .txt list of scans.")],
-    labels: Annotated[Path, typer.Argument(help="Their segmentations, in the same order.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT.toml", help="What a recipe may include.")],
-    factor: Annotated[float, typer.Option(help="By which deviations between scans are widened.")] = 5.0,
-    raw: Annotated[bool, typer.Option("--raw", help="Brightness is comparable between scans as it is.")] = False,
-    ct: CT = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.toml if it is there already.")] = False,
-    debug: DEBUG = False,
-) -> None:
-    """Measure how bright each tissue is in scans with rough segmentations, for training on contrasts like theirs."""
-    _logging(debug)
-    from .priors import estimate
-
-    options = {"factor": factor, "raw": raw, "ct": ct, "overwrite": overwrite}
-    raise typer.Exit(estimate(images, labels, out, report=say, **options))
-
-
-@app.command()
-def train(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a TOML file.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run: log, checkpoints, model.")],
-    data: Annotated[Path, typer.Option(help="Folder of `isomorph corpus`, or its source, prepared into OUT/corpus.")],
-    changes: Annotated[list[str] | None, typer.Option("--set", help="dotted.key=value, as often as wanted.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in OUT.")] = False,
-    start: Annotated[str | None, typer.Option(help="Model, by name or file, whose weights to begin with.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of the processor.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that make samples.")] = None,
-    debug: DEBUG = False,
-) -> None:
-    """Train a network from a recipe; interrupt it whenever, and go on with --resume."""
-    _logging(debug)
-    from .progress import training
-    from .train.run import run
-
-    with training() as report:
-        options = {"resume": resume, "start": start, "threads": threads, "workers": workers, "report": report}
-        typer.echo(run(recipe, data, out, changes=tuple(changes or ()), **options))
+for command in (corpus, generate, priors, train, improve):
+    app.command()(command)
 
 
 def main() -> None:
@@ -268,6 +202,8 @@ def main() -> None:
         if debug:
             raise
         _fail(f"internal error, {type(error).__name__}: {error}; run with --debug and tell us", 1)
+    finally:
+        gc.freeze()  # Python would search everything for cycles once more, half a second of what the user waits
 
 
 def _fail(message: str, code: int) -> None:
@@ -285,12 +221,6 @@ def _split(paths: list[str]) -> tuple[list[str], str]:
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     """What was said on the command line; for the rest the library has its defaults."""
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _logging(debug: bool) -> None:
-    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
-    for noisy in ("matplotlib", "PIL", "nibabel"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ FOREGROUND = 0.1  # of the bright end: air, even noisy, lies below; the darkest 
 LOW, HIGH = 0.5, 99.0  # percentiles: a handful of hot voxels must not crush the brain
 PASSES = 3  # from a first guess of what is bright to one that no longer depends on the guess
 SAMPLES = 250_000  # voxels looked at; a percentile needs no more
+BRIGHTEST = 1.7  # times bright tissue: beyond it a compressed brightness says next to nothing
 HOUNSFIELD = (0.0, 80.0)  # what tells brain tissues apart
 
 
@@ -79,6 +82,20 @@ def normalise(x: Tensor, low: float, high: float) -> Tensor:
     """
     y = ((x - low) / max(high - low, torch.finfo(torch.float32).tiny)).clamp(min=0)
     return torch.where(y > 1, 1 + 0.5 * torch.tanh(2 * (y - 1)), y)
+
+
+def denormalise(y: Tensor, low: float, high: float) -> Tensor:
+    """The way back from `normalise`; what was compressed is stretched again, up to `BRIGHTEST`.
+
+    Parameters
+    ----------
+    y : tensor
+    low, high : float
+        As for `normalise`.
+    """
+    y = y.clamp(min=0)
+    bright = 1 + 0.5 * torch.atanh((2 * (y - 1)).clamp(0, math.tanh(2 * (BRIGHTEST - 1))))
+    return torch.where(y > 1, bright, y) * (high - low) + low
 
 
 def soft_tissue(x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,8 +47,7 @@ def staged(path: Path, content: bytes) -> Iterator[Path]:
     path : Path
     content : bytes
     """
-    start = os.fsencode(path.name)[:KEPT].decode(errors="ignore")
-    temporary = path.with_name(f".{start}.{uuid.uuid4().hex}.tmp{path.suffix[:KEPT]}")
+    temporary = _hidden(path)
     try:
         # The kernel applies the umask: mkstemp would leave 0600.
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
@@ -58,6 +58,41 @@ def staged(path: Path, content: bytes) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path | None]:
+    """What lies at `path` under a second name too, to be put back should something fail; gone at the end.
+
+    Parameters
+    ----------
+    path : Path
+
+    Yields
+    ------
+    Path or None
+        None if nothing lies there.
+    """
+    second = _hidden(path)
+    try:
+        if not os.path.lexists(path):
+            yield None
+            return
+        try:
+            os.link(path, second, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in NO_LINK:
+                raise
+            shutil.copy2(path, second, follow_symlinks=False)
+        yield second
+    finally:
+        second.unlink(missing_ok=True)
+
+
+def _hidden(path: Path) -> Path:
+    """A name in the folder of `path` that nobody can guess."""
+    start = os.fsencode(path.name)[:KEPT].decode(errors="ignore")
+    return path.with_name(f".{start}.{uuid.uuid4().hex}.tmp{path.suffix[:KEPT]}")
 
 
 def rename(temporary: Path, path: Path, *, overwrite: bool) -> None:

@@ -162,12 +162,64 @@ def test_no_image_without_its_sidecar(tmp_path, head, monkeypatch, stage, overwr
     monkeypatch.setattr(writer, stage, full)
     with pytest.raises(SetupError, match=r"E70\d") as error:
         io.write(head, path, sidecar={}, overwrite=overwrite)
-    if "nothing was left behind" in str(error.value):
-        assert (path.read_bytes() if path.exists() else b"") == before
-    else:
-        assert "image was replaced, its JSON was not" in str(error.value)
-        assert path.read_bytes() != before
+    assert "nothing was left behind" in str(error.value)
+    assert (path.read_bytes() if path.exists() else b"") == before
     assert len(list(tmp_path.iterdir())) == (2 if there else 0)
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("there", [True, False])
+def test_several_outputs_appear_together_or_not_at_all(tmp_path, head, monkeypatch, there, links):
+    names = ("map", "t1")
+    outputs = [io.Output(volume=head, path=tmp_path / f"{name}.nii.gz", sidecar={"name": name}) for name in names]
+    texts = {tmp_path / "volumes.csv": b"new"}
+    if there:
+        other = head.with_data(head.data * 2)
+        io.write_all(
+            [io.Output(volume=other, path=o.path, sidecar={}) for o in outputs], texts=dict.fromkeys(texts, b"old")
+        )
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(before) == (5 if there else 0)
+
+    def never(*_, **__):
+        raise PermissionError(errno.EPERM, "no hard links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", never)
+    plain = writer.rename
+    for bad in ("volumes.csv", "map.json", "t1.nii.gz", "t1.json"):
+
+        def full(temporary, path, *, overwrite, bad=bad):
+            if path.name == bad:
+                raise OSError(errno.ENOSPC, "full")
+            plain(temporary, path, overwrite=overwrite)
+
+        monkeypatch.setattr(writer, "rename", full)
+        with pytest.raises(SetupError, match="E703"):
+            io.write_all(outputs, overwrite=there, texts=texts)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    monkeypatch.setattr(writer, "rename", plain)
+    io.write_all(outputs, overwrite=there, texts=texts)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["map.nii.gz", "map.json", "t1.nii.gz", "t1.json", "volumes.csv"]
+    )
+    assert (tmp_path / "volumes.csv").read_bytes() == b"new"
+    assert torch.equal(io.load(tmp_path / "map.nii.gz", kind="image").data, head.data)
+
+
+def test_what_cannot_be_put_back_is_told(tmp_path, head, monkeypatch):
+    path, plain = io.write(head, tmp_path / "t1.nii.gz", sidecar={}), writer.rename
+
+    def broken(*_, **__):
+        raise OSError(errno.EIO, "broken")
+
+    def until_the_json(temporary, target, *, overwrite):
+        plain(temporary, target, overwrite=overwrite)
+        monkeypatch.setattr(os, "replace", broken)
+
+    monkeypatch.setattr(writer, "rename", until_the_json)
+    with pytest.raises(SetupError, match="E702 some outputs were replaced, others were not"):
+        io.write(head.with_data(head.data * 2), path, sidecar={}, overwrite=True)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

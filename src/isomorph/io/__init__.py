@@ -5,11 +5,12 @@ from isomorph.io.names import Notice, described, escape, sidecar, sidecar_path
 from isomorph.io.outline import outline
 from isomorph.io.reader import Scan, Verdict, check, digest, load, read
 from isomorph.io.target import Guard, check_output
-from isomorph.io.writer import save, write
+from isomorph.io.writer import Output, save, write, write_all
 
 __all__ = [
     "Guard",
     "Notice",
+    "Output",
     "Scan",
     "Verdict",
     "check",
@@ -25,4 +26,5 @@ __all__ = [
     "sidecar_path",
     "survey",
     "write",
+    "write_all",
 ]

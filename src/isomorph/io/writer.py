@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,7 +21,7 @@ from isomorph.errors import SetupError
 from isomorph.io import container, geometry, mgh, nifti
 from isomorph.io.names import sidecar_path, suffix
 from isomorph.io.target import PathLike, check_output, present, trouble
-from isomorph.place import rename, staged, sync
+from isomorph.place import aside, rename, staged, sync
 from isomorph.volume import Volume
 
 DTYPES = ("float32", "int16", "uint8")
@@ -36,6 +36,33 @@ class _Image:
     shape: tuple[int, ...]
     affine: np.ndarray
     dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """An image that is to be written with others.
+
+    Parameters
+    ----------
+    volume, path, sidecar, description, dtype, root
+        As for `write`.
+    """
+
+    volume: Volume
+    path: PathLike
+    sidecar: dict[str, Any] | None = None
+    description: str = "synthetic"
+    dtype: str = "float32"
+    root: PathLike | None = None
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file to come, and the image that it must read back as, if it is one."""
+
+    path: Path
+    content: bytes
+    image: _Image | None = None
 
 
 def write(
@@ -77,17 +104,54 @@ def write(
     ValueError
         Voxels that are not finite, or a type that is not offered.
     """
-    path = check_output(path, inputs=inputs, overwrite=overwrite, root=root)
-    image = _image(volume, suffix(path), description, dtype)
-    packed = suffix(path) in (".nii.gz", ".mgz")
-    content = _compress(image.payload) if packed else image.payload
-    text = None if sidecar is None else _json(sidecar, image, content)  # fails, if it must, before anything is written
-    files = [(path, content)] + ([] if text is None else [(sidecar_path(path), text)])
+    output = Output(volume=volume, path=path, sidecar=sidecar, description=description, dtype=dtype, root=root)
+    write_all([output], overwrite=overwrite, inputs=inputs)
+    return Path(path)
+
+
+def write_all(
+    outputs: Sequence[Output],
+    *,
+    overwrite: bool = False,
+    inputs: Iterable[PathLike] = (),
+    texts: Mapping[Path, bytes] | None = None,
+) -> None:
+    """Write images and their sidecars, and other files beside them: all of them or, if one cannot be, none.
+
+    Nothing is replaced until everything is on the disk and verified. What was replaced is put back if another file
+    then fails. A process that is killed in between leaves the first of them: what the others hang on comes last.
+
+    Parameters
+    ----------
+    outputs : sequence of Output
+    overwrite, inputs
+        As for `write`.
+    texts : mapping of path to bytes, optional
+        Other files, which come first; whoever asks has checked their paths.
+
+    Raises
+    ------
+    UsageError, Refusal, SetupError, ValueError
+        As `write`.
+    """
+    inputs, files = list(inputs), [_File(path, content) for path, content in (texts or {}).items()]
+    for output in outputs:  # fails, if it must, before anything is written
+        check_output(output.path, inputs=inputs, overwrite=overwrite, root=output.root)
+        files += _files(output)
     try:
-        _settle(files, overwrite, image)
+        _settle(files, overwrite)
     except OSError as error:
         raise trouble(error) from None
-    return path
+
+
+def _files(output: Output) -> list[_File]:
+    """The bytes of an image and of its sidecar."""
+    path = Path(output.path)
+    image = _image(output.volume, suffix(path), output.description, output.dtype)
+    content = _compress(image.payload) if suffix(path) in (".nii.gz", ".mgz") else image.payload
+    if output.sidecar is None:
+        return [_File(path, content, image)]
+    return [_File(path, content, image), _File(sidecar_path(path), _json(output.sidecar, image, content))]
 
 
 def save(volume: Volume, path: PathLike, *, overwrite: bool = False, dtype: str = "float32") -> Path:
@@ -165,39 +229,49 @@ def _json(sidecar: dict[str, Any], image: _Image, content: bytes) -> bytes:
         raise ValueError(f"The sidecar is not JSON ({error}); give plain numbers, text, lists and dicts.") from None
 
 
-def _settle(files: list[tuple[Path, bytes]], overwrite: bool, image: _Image) -> None:
-    """Write everything under temporary names, verify, then rename: the image first, its sidecar last."""
+def _settle(files: Sequence[_File], overwrite: bool) -> None:
+    """Write everything under temporary names, verify, then rename in this order."""
     with ExitStack() as stack:
-        ready = [(path, stack.enter_context(staged(path, content)), content) for path, content in files]
-        for path, temporary, content in ready:
-            _verify(temporary, content, image if path is files[0][0] else None)
+        ready = [(file, stack.enter_context(staged(file.path, file.content))) for file in files]
+        for file, temporary in ready:
+            _verify(temporary, file)
+        before = {file.path: stack.enter_context(aside(file.path)) for file in files if overwrite}
         placed: list[Path] = []
-        replaced = overwrite and files[0][0].exists()
         try:
-            for path, temporary, _ in ready:
-                rename(temporary, path, overwrite=overwrite)
-                placed.append(path)
-            sync(files[0][0].parent)
+            for file, temporary in ready:
+                rename(temporary, file.path, overwrite=overwrite)
+                placed.append(file.path)
+            for folder in {path.parent for path in placed}:
+                sync(folder)
         except BaseException as error:
-            if replaced and 0 < len(placed) < len(files) and isinstance(error, OSError):
-                why = os.strerror(error.errno or 0).lower()
-                raise SetupError(f"E702 the image was replaced, its JSON was not ({why}); run it again") from None
-            for path in [] if replaced else placed:
-                path.unlink(missing_ok=True)
+            _undo(placed, before)
             if isinstance(error, FileExistsError):
-                raise present(next(path for path, _ in files if path not in placed)) from None
+                raise present(next(file.path for file in files if file.path not in placed)) from None
             raise
 
 
-def _verify(path: Path, content: bytes, image: _Image | None) -> None:
+def _undo(placed: Sequence[Path], before: Mapping[Path, Path | None]) -> None:
+    """Put back what was replaced, and take away what is new."""
+    try:
+        for path in reversed(placed):
+            if (was := before.get(path)) is None:
+                path.unlink(missing_ok=True)
+            else:
+                os.replace(was, path)
+    except OSError as error:
+        why = os.strerror(error.errno or 0).lower()
+        raise SetupError(f"E702 some outputs were replaced, others were not ({why}); run it again") from None
+
+
+def _verify(path: Path, file: _File) -> None:
     """Read back what was written: bytes, checksum, voxels, place."""
-    written = path.read_bytes()
-    good = written == content
+    written, image = path.read_bytes(), file.image
+    good = written == file.content
     if good and image is not None:
         size = len(image.payload)
         unpacked = container.unpack(written, container.compression(written), keep=size, cap=size)
         block = bytes(unpacked.data[:512])
-        parsed = mgh.parse(block) if suffix(path).startswith(".mg") else nifti.parse(block, ".nii")
+        parsed = mgh.parse(block) if suffix(file.path).startswith(".mg") else nifti.parse(block, ".nii")
         place = parsed.claims.sform if parsed.claims.sform is not None else np.zeros((4, 4))
         good = unpacked.data == image.payload and parsed.shape == image.shape
         good = good and bool(np.allclose(place, image.affine, rtol=1e-5, atol=1e-3))

@@ -42,6 +42,12 @@ class Options:
         File that is above 0.5 in lesions; drawn on the scan, or on the first one of an exam.
     uncertainty : str, optional
         File for a map of how wrong each voxel may be.
+    segmentation : str, optional
+        File for the labels of the T1, or folder for those of several.
+    volumes : str, optional
+        Table of the volumes of all scans, one row each.
+    segmenter : str
+        The segmentation network: name of a shipped model, or a ``.safetensors`` file.
     grid : str
         Where the result lies: ``1mm``, or resampled onto the grid of the ``input``.
     max_memory : float, optional
@@ -68,6 +74,9 @@ class Options:
     lesions: str = "inpaint"
     lesion_mask: str | None = None
     uncertainty: str | None = None
+    segmentation: str | None = None
+    volumes: str | None = None
+    segmenter: str = "segmenter"
     grid: str = "1mm"
     max_memory: float | None = None
     overwrite: bool = False
@@ -82,6 +91,11 @@ class Options:
             raise UsageError(f"--threads is {self.threads}; give 1 or more.")
         if self.max_memory is not None and not self.max_memory > 0:
             raise UsageError(f"--max-memory is {self.max_memory}; give GB, more than 0.")
+
+    @property
+    def measured(self) -> bool:
+        """Whether the T1 is to be segmented."""
+        return self.segmentation is not None or self.volumes is not None
 
 
 OPTIONS = Options()

@@ -13,6 +13,8 @@ from ..errors import NothingFound, UsageError
 from ..io.names import suffix
 
 ENDING = "_desc-synth_T1w.nii.gz"
+SHARPENED = "_desc-synth.nii.gz"  # in the contrast of the scan, whichever that is
+LABELLED = "_desc-synth_dseg.nii.gz"  # a discrete segmentation, in the words of BIDS
 MISSING = "-"  # in the place of a scan of an exam that there is not
 OURS = "E505 the image was made by isomorph; give the original scan"
 Inputs = Sequence[str | os.PathLike[str]]
@@ -64,7 +66,7 @@ def gather(inputs: Inputs) -> tuple[list[Path], list[Path]]:
     return sources, ours
 
 
-def plan(inputs: Inputs, output: str | os.PathLike[str]) -> list[Job]:
+def plan(inputs: Inputs, output: str | os.PathLike[str], ending: str = ENDING) -> list[Job]:
     """Pair scans with outputs: one file gives one file, several files or a folder a mirrored folder.
 
     Several files and one output file are the scans of one exam.
@@ -74,6 +76,8 @@ def plan(inputs: Inputs, output: str | os.PathLike[str]) -> list[Job]:
     inputs : paths of images or folders
     output : path
         Of an image for one scan or one exam, else of a folder. What ends with a slash is a folder.
+    ending : str
+        Of the names in a folder, in place of that of the scan.
 
     Raises
     ------
@@ -92,10 +96,32 @@ def plan(inputs: Inputs, output: str | os.PathLike[str]) -> list[Job]:
         return [Job(sources[0], Path(output), io.escape(sources[0].name))]
     if suffix(output):
         raise UsageError(f"{len(sources)} scans need a folder as output, not {io.escape(Path(output).name)!r}.")
-    jobs = [_mirrored(source, folders, Path(output)) for source in sources]
+    jobs = [_mirrored(source, folders, Path(output), ending) for source in sources]
     refuse_collisions(jobs)
     refuse_harm(jobs)
-    return jobs + [_mirrored(source, folders, Path(output), ours=True) for source in ours]
+    return jobs + [_mirrored(source, folders, Path(output), ending, ours=True) for source in ours]
+
+
+def labelled(job: Job, given: str | None) -> Path | None:
+    """Where the labels of a scan go: into the file that was given or, where T1s go into a folder, into a folder too.
+
+    Parameters
+    ----------
+    job : Job
+    given : str, optional
+        By `--segmentation`.
+
+    Raises
+    ------
+    UsageError
+        If it is a file, and T1s go into a folder.
+    """
+    if given is None or job.root is None:
+        return None if given is None else Path(given)
+    if suffix(given):
+        raise UsageError(f"--segmentation is the file {io.escape(Path(given).name)!r}; T1s in a folder need a folder.")
+    stem = job.source.name[: len(job.source.name) - len(suffix(job.source))]
+    return Path(given) / job.target.relative_to(job.root).parent / f"{stem}{LABELLED}"
 
 
 def _one_exam(inputs: Inputs, output: str | os.PathLike[str]) -> bool:
@@ -117,11 +143,11 @@ def _exam(inputs: Inputs, output: Path) -> Job:
     return Job(sources[0], output, name if len(sources) == 1 else f"{name} and {len(sources) - 1} more", exam=scans)
 
 
-def _mirrored(source: Path, folders: list[Path], output: Path, *, ours: bool = False) -> Job:
+def _mirrored(source: Path, folders: list[Path], output: Path, ending: str, *, ours: bool = False) -> Job:
     root = next((f for f in folders if source.is_relative_to(f)), source.parent)
     relative = source.relative_to(root)
     stem = source.name[: len(source.name) - len(suffix(source))]
-    return Job(source, output / relative.parent / f"{stem}{ENDING}", io.escape(relative), output, ours)
+    return Job(source, output / relative.parent / f"{stem}{ending}", io.escape(relative), output, ours)
 
 
 def refuse_collisions(jobs: list[Job]) -> None:

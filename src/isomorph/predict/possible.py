@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..align import able
 from ..errors import UsageError
-from ..weights import Model, channels
+from ..weights import Model, channels, sharpens
 from .channels import fit
 from .compat import rules_of
 from .options import Options
@@ -37,6 +37,8 @@ def possible(scans: Sequence[object | None], model: Model, how: Options, *, mask
         raise UsageError("an exam without a scan; give one or more.")
     if several:
         fit(scans, model)
+    if sharpens(model.card):
+        _sharpened(scans, model, mask=mask, doubt=doubt)
     if several and mask:
         raise UsageError(f"{model.card['name']} takes several scans at once and no lesion mask; leave it out.")
     if rules and doubt:
@@ -45,3 +47,16 @@ def possible(scans: Sequence[object | None], model: Model, how: Options, *, mask
         raise UsageError("SynthSR keeps no lesions; say --lesions inpaint, or --compat none.")
     if given > 1 and not (several and rules):  # the original takes a pair as its headers put it
         able()
+
+
+def _sharpened(scans: Sequence[object | None], model: Model, *, mask: bool, doubt: bool) -> None:
+    """A scan that is sharpened in its own contrast keeps its lesions, and there is one of it."""
+    said = f"{model.card['name']} sharpens a scan in its own contrast"
+    if model.card["target"] != 0 or scans[0] is None:
+        raise UsageError(f"{said}, which must be the first one of the exam; give it, or choose another model.")
+    if channels(model) == 1 and len(scans) > 1:
+        raise UsageError(f"{said} and takes one; give each scan by itself.")
+    if mask:
+        raise UsageError(f"{said}, lesions and all; leave out --lesion-mask.")
+    if doubt:
+        raise UsageError(f"{said}, for which uncertainty was never measured; leave out --uncertainty.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..intensity import denormalise
 from ..space import Shape, onto, resample
 from ..volume import Volume
 from .prepare import Prepared
@@ -25,6 +26,21 @@ def on_grid(image: Volume, shape: Shape, affine: np.ndarray) -> Volume:
         Of the grid.
     """
     return resample(image, shape, affine, fill=None)
+
+
+def sharpened(raw: Volume, prepared: Prepared) -> Volume:
+    """Back to the intensities of the scan and onto the whole 1 mm grid, for a network that leaves contrast as it is.
+
+    Outside the field of view of the scan the image is as air is in it.
+
+    Parameters
+    ----------
+    raw : Volume
+        As `run` gives it.
+    prepared : Prepared
+    """
+    whole = onto(raw.with_data(raw.data[:1]), prepared.shape, prepared.affine)
+    return whole.with_data(denormalise(whole.data * prepared.view, *prepared.window))
 
 
 def restore(raw: Volume, prepared: Prepared, white_matter: float) -> Volume:

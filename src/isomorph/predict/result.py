@@ -8,6 +8,7 @@ import numpy as np
 
 from ..io import Notice
 from ..volume import Volume
+from .segment import Segmentation
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,8 @@ class Result:
     ----------
     volume : Volume, (1, I, J, K) float32
         1 mm, axes in RAS order, 0 to 255, white matter about 110, 0 outside the field of view of the scan; or on the
-        grid of the scan, where that was asked for.
+        grid of the scan, where that was asked for. Of a model that sharpens a scan: in the units of the scan, and where
+        it has seen nothing as bright as air.
     seconds : dict
         Time of each stage.
     device, precision : str
@@ -61,6 +63,8 @@ class Result:
         What is to be known of the result, each with its code.
     uncertainty : Volume, optional
         Half width of the interval that holds the true T1 in 90 of 100 voxels, in units of the T1, where asked for.
+    segmentation : Segmentation, optional
+        Structures of the T1 and their volumes, where asked for.
     reference : int
         Which scan of an exam the result lies on.
     parts : tuple of Part
@@ -76,5 +80,6 @@ class Result:
     quality: float | None = None
     notices: tuple[Notice, ...] = ()
     uncertainty: Volume | None = None
+    segmentation: Segmentation | None = None
     reference: int = 0
     parts: tuple[Part, ...] = ()

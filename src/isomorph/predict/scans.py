@@ -5,32 +5,30 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
 from .. import io
 from ..errors import IsomorphError, Refusal, SetupError, UsageError
 from ..interrupt import Interrupted, Signals, listening
-from ..io import Notice
 from ..volume import Volume
-from ..weights import Model, load_model, synthesises
-from .compat import rules_of
+from ..weights import Model, load_model, read_card, sharpens, synthesises
+from .intake import read_mask, read_scan
 from .lesions import asked
 from .memory import budget
 from .options import OPTIONS, Options
 from .outcome import BAD, Outcome, Summary, exit_code
-from .plan import OURS, Job, plan
+from .outputs import check_outputs, write_outputs
+from .plan import ENDING, OURS, SHARPENED, Job, plan
 from .possible import possible
-from .provenance import about, done_before, provenance
+from .provenance import done_before
 from .run import choose_device, out_of_memory
+from .segment import segmenter_for
 from .synthesise import Result, synthesise
+from .table import add_row, check_table
 
-STRICT = ("W4", "W5")  # warnings about geometry and content
-TOMOGRAM = Notice("W510", "looks like a CT in Hounsfield units, treated as MR; give --ct if it is one")
 Watch = Callable[[Outcome, Volume, Volume], None]  # outcome, scan, synthetic T1
 
 log = logging.getLogger(__name__)
@@ -83,7 +81,8 @@ def predict_scans(
     SetupError
         Before anything is done: output not writable, no model, no device.
     """
-    return predict_jobs(plan(inputs, output), options, listeners)
+    ending = SHARPENED if sharpens(read_card(options.model)) else ENDING
+    return predict_jobs(plan(inputs, output, ending), options, listeners)
 
 
 def predict_jobs(jobs: list[Job], options: Options = OPTIONS, listeners: Listeners | None = None) -> Summary:
@@ -121,19 +120,19 @@ class _Run:
         self.jobs, self.options, self.to = jobs, options, to
         self.outcomes: dict[Job, Outcome] = {}
         self.started = False
+        self.segmenter: Model | None = None
 
     def all(self, signals: Signals) -> None:
         """Check every output, then load the model, then work."""
+        if self.options.volumes:
+            check_table(self.options.volumes)
         present: dict[Job, Refusal] = {}
         for job in self.jobs:
             if job.ours:
                 self.end(job, Outcome(name=job.name, status="skipped", message=OURS))
                 continue
             try:
-                again = self.options.overwrite
-                io.check_output(job.target, inputs=self.guarded(job), overwrite=again, root=job.root)
-                if self.options.uncertainty:
-                    io.check_output(self.options.uncertainty, inputs=[*self.guarded(job), job.target], overwrite=again)
+                check_outputs(job, self.options)
             except Refusal as refusal:
                 if refusal.code == "E705" and not self.options.overwrite and os.path.lexists(job.target):
                     present[job] = refusal  # it may be what this run would make: the model tells
@@ -146,6 +145,7 @@ class _Run:
         if self.options.threads is not None:
             torch.set_num_threads(self.options.threads)
         model = synthesises(load_model(self.options.model), exam=any(job.exam for job in waiting))
+        self.segmenter = segmenter_for(self.options.segmenter if self.options.measured else False, model)
         mask, doubt = self.options.lesion_mask is not None, self.options.uncertainty is not None
         for job in waiting:
             possible(job.exam or (job.source,), model, self.options, mask=mask, doubt=doubt)
@@ -156,14 +156,12 @@ class _Run:
             else:
                 self.one(job, model, signals)
 
-    def guarded(self, job: Job) -> list[Path]:
-        """Files that must never be written to."""
-        return [*job.sources, *([Path(self.options.lesion_mask)] if self.options.lesion_mask else [])]
-
     def again(self, job: Job, refusal: Refusal, model: Model) -> Outcome:
         """The outcome of a scan whose output is there: skipped if it is the one that this run would make."""
         try:
-            if done_before(job, model, self.options):
+            if done_before(job, model, self.options, self.segmenter):
+                if self.options.volumes:  # a run may have been killed before the row was written
+                    add_row(self.options.volumes, job.name, io.sidecar(job.target))
                 return Outcome(name=job.name, status="skipped", message=f"{io.escape(job.target.name)} was done before")
         except Refusal as unreadable:
             return _trouble(job, unreadable)
@@ -183,39 +181,14 @@ class _Run:
             self.to.watch(self.outcomes[job], shown.volume, result.volume)
         return None
 
-    def mask(self) -> Volume | None:
-        """Where lesions are, if that was given."""
-        if self.options.lesion_mask is None:
-            return None
-        with _of(self.options.lesion_mask):
-            return io.load(self.options.lesion_mask, kind="image")
-
-    def read(self, path: Path, *, named: bool) -> io.Scan:
-        """One scan, and what is doubtful about it; of several, each message says which one it is about."""
-        if not named:
-            return self.accepted(path)
-        with _of(path):
-            scan = self.accepted(path)
-        said = tuple(Notice(n.code, f"{io.escape(path.name)}: {n.message}") for n in scan.warnings)
-        return replace(scan, warnings=said)
-
-    def accepted(self, path: Path) -> io.Scan:
-        """One scan, unless it is refused."""
-        scan = io.read(path, ct=self.options.ct)
-        told = {n.code for n in scan.warnings} & {"W503", "W504"}
-        if scan.source["modality"] == "ct" and not self.options.ct and not told:
-            scan = replace(scan, warnings=(*scan.warnings, TOMOGRAM))
-        if self.options.strict and (doubt := next((n for n in scan.warnings if n.code.startswith(STRICT)), None)):
-            raise Refusal(doubt.code, doubt.message, "refused because of --strict")
-        return scan
-
     def compute(self, job: Job, model: Model) -> tuple[list[io.Scan | None], Result]:
         """Read and synthesise."""
         options, start = self.options, time.perf_counter()
         if options.max_memory is not None:  # before a voxel is read
-            budget([io.outline(path) for path in job.exam or (job.source,) if path], model, options)
-        scans = [path and self.read(path, named=len(job.sources) > 1) for path in job.exam or (job.source,)]
-        mask = self.mask()
+            outlines = [io.outline(path) for path in job.exam or (job.source,) if path]
+            budget(outlines, model, options, segmenter=self.segmenter)
+        scans = [path and read_scan(path, options, named=len(job.sources) > 1) for path in job.exam or (job.source,)]
+        mask = read_mask(options)
         volumes = [scan and scan.volume for scan in scans]
         seconds = {"read": round(time.perf_counter() - start, 4)}
         tell = self.to.progress
@@ -231,6 +204,7 @@ class _Run:
             lesions=options.lesions,
             lesion_mask=mask,
             uncertainty=options.uncertainty is not None,
+            segmentation=self.segmenter or False,
             grid=options.grid,
             max_memory=options.max_memory,
             progress=(lambda stage, share: tell(job.name, stage, share)) if tell else None,
@@ -238,24 +212,10 @@ class _Run:
         return scans, replace(result, seconds=seconds | result.seconds)
 
     def write(self, job: Job, scans: list[io.Scan | None], result: Result, model: Model) -> Outcome:
-        """Write image and sidecar; a full disk is nobody's outcome, it ends the run."""
+        """Write all that was asked for; a full disk is nobody's outcome, it ends the run."""
         start = time.perf_counter()
-        rules = rules_of(model, self.options.compat)
         try:
-            sidecar = provenance(job, scans, result, model, self.options)
-            if result.uncertainty and self.options.uncertainty:
-                guarded, said = [*self.guarded(job), job.target], about(job, sidecar, model)
-                again, path = self.options.overwrite, self.options.uncertainty
-                io.write(result.uncertainty, path, overwrite=again, sidecar=said, inputs=guarded)
-            io.write(
-                result.volume,
-                job.target,
-                overwrite=self.options.overwrite,
-                sidecar=sidecar,
-                dtype=rules.dtype if rules else "float32",
-                inputs=self.guarded(job),
-                root=job.root,
-            )
+            sidecar = write_outputs(job, scans, result, model, self.options)
         except Refusal as refusal:  # somebody else wrote it, or took the mask away, in the meantime
             return _trouble(job, refusal)
         seconds = result.seconds | {"write": round(time.perf_counter() - start, 4)}
@@ -273,15 +233,6 @@ class _Run:
         """All outcomes in the order of the inputs; what was not reached says why."""
         rest = {job: Outcome(name=job.name, status="not_run", message=why) for job in self.jobs}
         return Summary([(rest | self.outcomes)[job] for job in self.jobs], code)
-
-
-@contextmanager
-def _of(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Say which file was refused, where more than one was given."""
-    try:
-        yield
-    except Refusal as refusal:
-        raise Refusal(refusal.code, f"{io.escape(Path(path).name)} {refusal.reason}", refusal.remedy) from None
 
 
 def _trouble(job: Job, error: Exception) -> Outcome:

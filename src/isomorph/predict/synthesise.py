@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 
 import torch
 
 from ..io import Notice
-from ..nets.slabs import thin_slabs
+from ..nets.slabs import VALUES, thin_slabs
 from ..space import reliability
 from ..volume import Volume
-from ..weights import Model, channels, load_model, synthesises
+from ..weights import Model, channels, load_model, sharpens, synthesises
 from .channels import fit, registered, together
 from .compat import Rules, passes, rules_of
 from .exam import fused
+from .heap import kept_memory
 from .lesions import asked, healed, kept
 from .memory import budget
 from .options import OPTIONS, Options
 from .possible import possible
 from .prepare import Prepared, prepare
 from .quality import notice, quality
-from .restore import WHITE_MATTER, on_grid, restore
+from .restore import WHITE_MATTER, on_grid, restore, sharpened
 from .result import Result
 from .run import choose_device, choose_precision, run
+from .segment import segmented, segmenter_for
 from .uncertainty import interval
 
 Progress = Callable[[str, float], None]  # stage, share of it that is done
@@ -45,11 +47,12 @@ def synthesise(
     lesions: str = OPTIONS.lesions,
     lesion_mask: Volume | None = None,
     uncertainty: bool = False,
+    segmentation: bool | Model | str = False,
     grid: str = OPTIONS.grid,
     max_memory: float | None = OPTIONS.max_memory,
     progress: Progress | None = None,
 ) -> Result:
-    """Turn any brain scan into a 1 mm isotropic T1 MP-RAGE.
+    """Turn any brain scan into a 1 mm isotropic T1 MP-RAGE; or sharpen it in its own contrast, where the model does.
 
     Parameters
     ----------
@@ -74,6 +77,8 @@ def synthesise(
         Where they are, drawn on the scan, or on the first one of an exam; above 0.5.
     uncertainty : bool
         Ask for a map of how wrong each voxel may be: another two passes, unless the model says it by itself.
+    segmentation : bool, Model or str
+        Segment the T1 too, with the network that is shipped or with another one; see `segment`.
     grid : {"1mm", "input"}
         Where the result lies; ``input`` is the grid of the scan, or of the reference of an exam.
     max_memory : float, optional
@@ -108,10 +113,12 @@ def synthesise(
     possible(scans, model, how, mask=lesion_mask is not None, doubt=uncertainty)
     heal, keep = (lesion_mask if lesions == word else None for word in ("inpaint", "keep"))
     present = [scan for scan in scans if scan is not None]
-    room = budget([(scan.shape, scan.affine) for scan in present], model, how, loaded=True)
+    namer = segmenter_for(segmentation, model)
+    room = budget([(scan.shape, scan.affine) for scan in present], model, how, loaded=True, segmenter=namer)
     how = replace(how, precision=room.precision)
     single = partial(_single, model=model, how=how, heal=heal, doubt=uncertainty, progress=progress)
-    with thin_slabs(room.values):
+    roomy = max_memory is None and room.values >= VALUES  # what is kept is in pieces, which thinner slabs do not fill
+    with thin_slabs(room.values), kept_memory() if roomy else nullcontext():
         if several:
             result = _together(fit(scans, model), model, how, uncertainty, progress)
         elif len(present) > 1:
@@ -120,7 +127,15 @@ def synthesise(
             result = single(present[0])
             result = result if keep is None else replace(result, volume=kept(result.volume, present[0], keep))
     shown = scans[result.reference] or present[0]
-    result = _judged(result, shown, model, how)
+    seconds = dict(result.seconds)
+    with _stage("quality", seconds, progress):
+        result = _judged(result, shown, model, how)
+    if namer:
+        target = shown if grid == "input" else None
+        with thin_slabs(room.values), _stage("segmentation", seconds, progress) as report:
+            found = segmented(result.volume, namer, how, scan=shown, target=target, progress=report)
+        result = replace(result, segmentation=found, notices=(*result.notices, *found.notices))
+    result = replace(result, seconds=seconds)
     return _moved(result, shown) if grid == "input" else result
 
 
@@ -128,7 +143,7 @@ def _judged(result: Result, scan: Volume, model: Model, how: Options) -> Result:
     """With its quality; none where the scale of the result is that of the scan."""
     rules = rules_of(model, how.compat)
     level = rules.white_matter if rules else WHITE_MATTER
-    if level is None:
+    if level is None or sharpens(model.card):
         return result
     value = quality(result.volume.with_data(result.volume.data * (WHITE_MATTER / level)), scan, ct=how.ct)
     return replace(result, quality=round(value, 4), notices=(*result.notices, *notice(value)))
@@ -220,7 +235,7 @@ def _through(
             wide = interval(raw, image, model.card, partial(through, flip=False))
     with _stage("restore", seconds, progress):
         white = float(model.card["white_matter"])
-        t1 = restore(raw, prepared, white)
+        t1 = sharpened(raw, prepared) if sharpens(model.card) else restore(raw, prepared, white)
         wide = wide and restore(wide, prepared, white)
     told = tuple(notices.values())
     used = str(where), exact, torch.get_num_threads()

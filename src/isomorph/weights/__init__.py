@@ -9,6 +9,7 @@ from .file import (
     own_folder,
     read_card,
     save_model,
+    sharpens,
     shipped,
     synthesises,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "own_folder",
     "read_card",
     "save_model",
+    "sharpens",
     "shipped",
     "synthesises",
 ]

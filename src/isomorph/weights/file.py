@@ -37,6 +37,7 @@ class Model:
         The metadata of the file: ``name``, ``network``, ``arguments``, ``residual`` (input channels that the outputs
         are added to), ``kind`` (synthesis or segmentation), ``labels`` (of a segmentation, one for each output),
         ``reliability`` (whether it reads, after the scan, which of its voxels were measured),
+        ``target`` (a contrast, or the number of the scan that is made sharp),
         ``compat`` (of converted weights: by whose rules they run, see `predict.compat`),
         ``white_matter`` (level of white matter in the raw output), ``data``, ``licence``, recipe, scores.
     sha256 : str
@@ -129,17 +130,25 @@ def synthesises(model: Model, *, exam: bool = False) -> Model:
     Raises
     ------
     SetupError
-        If it gives labels or a scan in its own units, or wants several scans at once.
+        If it gives labels, or wants several scans at once.
     """
     name = model.card.get("name", "this model")
     if model.card.get("kind", "synthesis") != "synthesis":
         raise SetupError(f"E906 {name} gives labels, not an image; choose a model that synthesises.")
-    if isinstance(model.card.get("target"), int):
-        raise SetupError(f"E906 {name} sharpens a scan in its own units, not a T1; choose a model that synthesises.")
     scans = channels(model)
     if scans != 1 and not exam:
         raise SetupError(f"E906 {name} wants {scans} scans of one exam; choose a model for single scans.")
     return model
+
+
+def sharpens(card: dict[str, Any]) -> bool:
+    """Whether a model gives not a T1 but the (first) scan, sharpened, in its own contrast: its target was the scan.
+
+    Parameters
+    ----------
+    card : dict
+    """
+    return isinstance(card.get("target"), int)
 
 
 def shipped() -> list[Path]:
@@ -162,9 +171,10 @@ def digest(path: str | Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def read_card(path: str | Path) -> dict[str, Any]:
-    """Card of a model file, without building the network."""
-    return _card(Path(path).read_bytes(), Path(path))
+def read_card(model: str | Path) -> dict[str, Any]:
+    """Card of a model, by its name or file, without building the network."""
+    path = _locate(model)
+    return _card(path.read_bytes(), path)
 
 
 def _locate(model: str | Path) -> Path:

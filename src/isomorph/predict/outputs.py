@@ -1,0 +1,111 @@
+"""What is written for one scan or exam: checked before the work, and all of it or nothing after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import io
+from ..errors import UsageError
+from ..weights import Model
+from .compat import rules_of
+from .options import Options
+from .plan import Job, labelled
+from .provenance import about, about_labels, provenance
+from .synthesise import Result
+from .table import add_row, check_table
+
+
+def guarded(job: Job, options: Options) -> list[Path]:
+    """Files that must never be written to.
+
+    Parameters
+    ----------
+    job : Job
+    options : Options
+    """
+    return [*job.sources, *([Path(options.lesion_mask)] if options.lesion_mask else [])]
+
+
+def beside(job: Job, options: Options) -> dict[str, Path]:
+    """Images that are asked for beside the T1, by the option that names them.
+
+    Parameters
+    ----------
+    job : Job
+    options : Options
+    """
+    asked = {"--uncertainty": options.uncertainty, "--segmentation": labelled(job, options.segmentation)}
+    return {flag: Path(path) for flag, path in asked.items() if path}
+
+
+def check_outputs(job: Job, options: Options) -> None:
+    """Everything that can be known to go wrong with the outputs, before the work.
+
+    Parameters
+    ----------
+    job : Job
+    options : Options
+
+    Raises
+    ------
+    UsageError, Refusal, SetupError
+        As `io.check_output`.
+    """
+    again, inputs = options.overwrite, guarded(job, options)
+    io.check_output(job.target, inputs=inputs, overwrite=again, root=job.root)
+    taken = [job.target]
+    for flag, path in beside(job, options).items():
+        if io.Guard(taken).harmed(path) is not None:
+            raise UsageError(
+                f"{flag} {io.escape(Path(path).name)} is another output too, or shares its JSON; rename it."
+            )
+        many = job.root is not None and flag == "--segmentation"
+        io.check_output(path, inputs=inputs, overwrite=again, root=options.segmentation if many else None)
+        taken.append(path)
+
+
+def write_outputs(
+    job: Job, scans: Sequence[io.Scan | None], result: Result, model: Model, options: Options
+) -> dict[str, Any]:
+    """Write each image with its sidecar: all of them, or none.
+
+    Parameters
+    ----------
+    job : Job
+    scans : sequence of Scan or None
+    result : Result
+    model : Model
+    options : Options
+
+    Returns
+    -------
+    dict
+        The sidecar of the T1.
+
+    Raises
+    ------
+    Refusal
+        Somebody else wrote an output, or took the mask away, in the meantime.
+    SetupError
+        E703, the disk is full.
+    """
+    rules, inputs = rules_of(model, options.compat), guarded(job, options)
+    sidecar = provenance(job, scans, result, model, options)
+    more: list[io.Output] = []
+    if result.uncertainty and options.uncertainty:
+        said = about(job, sidecar, model)
+        more.append(io.Output(volume=result.uncertainty, path=options.uncertainty, sidecar=said))
+    if result.segmentation and (path := labelled(job, options.segmentation)):
+        said, root = about_labels(job, sidecar, result.segmentation), options.segmentation if job.root else None
+        labels = result.segmentation.labels
+        more.append(io.Output(volume=labels, path=path, sidecar=said, dtype="uint8", root=root))
+    if options.volumes:
+        check_table(options.volumes)  # before anything is written
+    dtype = rules.dtype if rules else "float32"
+    t1 = io.Output(volume=result.volume, path=job.target, sidecar=sidecar, dtype=dtype, root=job.root)
+    io.write_all([*more, t1], overwrite=options.overwrite, inputs=inputs)
+    if options.volumes:
+        add_row(options.volumes, job.name, sidecar)
+    return sidecar

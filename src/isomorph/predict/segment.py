@@ -1,0 +1,276 @@
+"""Which structure is where, and how large: through a segmentation network that looks at a T1 of 1 mm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import SetupError, UsageError
+from ..io import Notice
+from ..labels import LABELS, swap_sides
+from ..space import Shape, field_of_view, mirror, onto, resample
+from ..volume import Volume
+from ..weights import Model, channels, load_model, sharpens
+from .islands import without_islands
+from .options import OPTIONS, Options
+from .prepare import prepare
+from .run import choose_device, choose_precision, run
+from .sides import Plane, middle_plane, optimiser
+from .sizes import border, cut_off, sizes
+
+SLAB = 16  # planes that are turned into shares at a time
+
+Progress = Callable[[str, float], None]  # stage, share of it that is done
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Structures of a head, and their sizes.
+
+    Parameters
+    ----------
+    labels : Volume, (1, I, J, K) uint8
+        Numbers of FreeSurfer, left and right told apart; 0 is everything else, the fluid around the brain too.
+    volumes : dict
+        mm3 of each structure, by its name in `isomorph.labels`: the sum over voxels of how much of each belongs to it.
+    brain : float
+        mm3 of all structures together, without the ventricles.
+    intracranial : float
+        mm3 within the skull, estimated from the shape of the brain: see `intracranial`.
+    cut : tuple of str
+        Structures that end at the border of the field of view: their volumes are too small, and so are the two above.
+    plane : Plane
+        What divides left from right.
+    model, sha256 : str
+        Name and hash of the network.
+    notices : tuple of Notice
+        What is to be known, each with its code.
+    """
+
+    labels: Volume
+    volumes: dict[str, float]
+    brain: float
+    intracranial: float
+    cut: tuple[str, ...]
+    plane: Plane
+    model: str
+    sha256: str
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What the outputs of a network stand for."""
+
+    left: list[int]  # number of each class, on the left or in the middle
+    right: list[int]
+
+    @property
+    def paired(self) -> list[int]:
+        """Indices of the classes that have two sides."""
+        return [k for k, pair in enumerate(zip(self.left, self.right, strict=True)) if pair[0] != pair[1]]
+
+
+def segment(
+    volume: Volume,
+    model: Model | str | None = None,
+    *,
+    device: str = OPTIONS.device,
+    precision: str = OPTIONS.precision,
+    flip: bool = OPTIONS.flip,
+    grid: str = OPTIONS.grid,
+    progress: Progress | None = None,
+) -> Segmentation:
+    """Name the structures of a T1, real or synthetic, and measure them.
+
+    The image is brought to 1 mm and its brightness made what training made it, by the rules for any scan. The network
+    tells structures apart and not their sides: left and right are divided by the plane in which the head is most like
+    its mirror image. Pieces that cannot be part of a structure are given to what else they may be. Volumes are
+    sums of the very shares that the labels are the largest of.
+
+    Parameters
+    ----------
+    volume : Volume, (1, I, J, K)
+        Finite, any orientation and voxel size.
+    model : Model or str, optional
+        A segmentation network, as `load_model` gives it, or what it takes; the one that is shipped if not given.
+    device : {"auto", "cpu", "cuda", "mps"}
+    precision : {"auto", "fp32", "bf16"}
+    flip : bool
+        Average with what the network says of the mirrored image.
+    grid : {"1mm", "input"}
+        Where the labels lie; volumes are measured at 1 mm all the same.
+    progress : callable, optional
+        Called with the name of the stage and the share of it that is done.
+
+    Returns
+    -------
+    Segmentation
+
+    Raises
+    ------
+    ValueError
+        If `volume` has several channels or is not finite.
+    UsageError
+        If an option is unknown.
+    SetupError
+        If the model, SciPy, the device or memory is missing.
+    """
+    if volume.data.shape[0] != 1 or not volume.data.isfinite().all():
+        raise ValueError(f"The T1 must have one channel of finite values, got {tuple(volume.data.shape)}.")
+    model = model if isinstance(model, Model) else load_model(OPTIONS.segmenter if model is None else model)
+    how = Options(device=device, precision=precision, flip=flip, grid=grid)
+    report = (lambda share: progress("segmentation", share)) if progress else None
+    return segmented(volume, segments(model), how, target=volume if grid == "input" else None, progress=report)
+
+
+def segmenter_for(asked: bool | Model | str, model: Model) -> Model | None:
+    """The segmentation network that was asked for, to look at what a model makes; None if none was.
+
+    Parameters
+    ----------
+    asked : bool, Model or str
+    model : Model
+
+    Raises
+    ------
+    UsageError
+        If the model makes no T1.
+    SetupError
+        As `segments`, and as `load_model`.
+    """
+    if asked is False:
+        return None
+    if sharpens(model.card):
+        raise UsageError(
+            f"{model.card['name']} sharpens a scan and makes no T1, which segmentation needs; leave it out."
+        )
+    if not isinstance(asked, Model):
+        asked = load_model(OPTIONS.segmenter if asked is True else asked)
+    return segments(asked)
+
+
+def segments(model: Model) -> Model:
+    """The same model, if it names structures of one scan.
+
+    Parameters
+    ----------
+    model : Model
+
+    Raises
+    ------
+    SetupError
+        E906 if it makes images, E903 if its card does not say what each output stands for.
+    """
+    name, numbers = model.card.get("name", "this model"), model.card.get("labels")
+    if model.card.get("kind", "synthesis") != "segmentation" or channels(model) != 1:
+        raise SetupError(f"E906 {name} does not name the structures of a scan; choose a segmentation network.")
+    if not isinstance(numbers, list | tuple) or 0 not in numbers or not set(numbers) <= LABELS.keys():
+        raise SetupError(f"E903 {name} does not say which structures it tells apart; fetch it again.")
+    optimiser()
+    return model
+
+
+def segmented(
+    volume: Volume,
+    model: Model,
+    how: Options,
+    *,
+    scan: Volume | None = None,
+    target: Volume | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Segmentation:
+    """As `segment`, once everything is known to be there.
+
+    Parameters
+    ----------
+    volume : Volume
+    model : Model
+        As `segments` gives it.
+    how : Options
+    scan : Volume, optional
+        What a synthetic T1 was made of: what it has not seen is not counted.
+    target : Volume, optional
+        On whose grid the labels are wanted.
+    progress : callable, optional
+    """
+    names = _names(model)
+    prepared = prepare(volume, int(getattr(model.network, "multiple", 1)))
+    seen = prepared.view if scan is None else prepared.view & field_of_view(scan, prepared.shape, prepared.affine)
+    there = onto(Volume(seen[None], prepared.affine), prepared.image.shape, prepared.image.affine, fill=False)
+    notices: dict[str, Notice] = {}
+    soft = _shares(prepared.image, model, how, lambda n: notices.setdefault(n.code, n), progress)
+    soft.data.mul_(there.data)  # what was not seen is not counted
+    soft.data[names.left.index(0)] += (~there.data[0]).half()  # and there is nothing else
+    without_islands(soft.data, names.left)
+    plane = middle_plane(soft, there.data[0], names.left, names.paired)
+    right = plane.right(soft.shape, soft.affine)
+    labels = soft.with_data(_numbers(soft.data.argmax(0), right, names)[None])
+    edge = onto(Volume(border(seen)[None], prepared.affine), soft.shape, soft.affine, fill=False).data[0]
+    cut, told = cut_off(labels.data[0], edge)
+    where = (prepared.shape, prepared.affine) if target is None else (target.shape, target.affine)
+    volumes, brain, inside = sizes(soft, right, names.left, names.right)
+    placed, who = _placed(soft, labels, plane, names, *where), (str(model.card["name"]), model.sha256)
+    return Segmentation(placed, volumes, brain, inside, cut, plane, *who, notices=(*notices.values(), *told))
+
+
+def _names(model: Model) -> _Names:
+    left = [int(number) for number in model.card["labels"]]
+    return _Names(left, swap_sides(torch.tensor(left)).tolist())
+
+
+def _shares(
+    image: Volume,
+    model: Model,
+    how: Options,
+    warn: Callable[[Notice], object],
+    progress: Callable[[float], None] | None,
+) -> Volume:
+    """How much of each voxel belongs to each class: (C, I, J, K) float16."""
+    where = choose_device(how.device)
+    exact = choose_precision(how.precision, where)
+    ways, total = (False, True) if how.flip else (False,), None
+    for done, turned in enumerate(ways):
+        seen = mirror(image) if turned else image
+        raw = run(model.network, seen, device=where, precision=exact, flip=False, warn=warn)
+        share = raw.with_data(_softmax(raw.data))
+        del raw  # the largest thing there is
+        share = mirror(share) if turned else share
+        total = share if total is None else total.with_data(total.data.add_(share.data).mul_(0.5))
+        if progress:
+            progress((done + 1) / len(ways))
+    assert total is not None
+    return total
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """In half precision, some planes at a time: sums over many voxels lose nothing by it."""
+    shares = torch.empty(logits.shape, dtype=torch.float16)
+    for first in range(0, logits.shape[1], SLAB):
+        planes = slice(first, first + SLAB)
+        shares[:, planes] = logits[:, planes].softmax(0)
+    return shares
+
+
+def _numbers(index: Tensor, right: Tensor, names: _Names) -> Tensor:
+    """The number of each voxel, from its class and its side."""
+    return torch.where(right, torch.tensor(names.right)[index], torch.tensor(names.left)[index]).to(torch.uint8)
+
+
+def _placed(soft: Volume, labels: Volume, plane: Plane, names: _Names, shape: Shape, affine: np.ndarray) -> Volume:
+    """The labels on the grid that is wanted: of a voxel, what most of it belongs to."""
+    try:
+        return onto(labels, shape, affine)
+    except ValueError:  # another lattice
+        pass
+    most = resample(soft.with_data(soft.data[:1]), shape, affine, fill=1.0).data[0]
+    index = torch.zeros(shape, dtype=torch.long)
+    for k in range(1, soft.data.shape[0]):
+        share = resample(soft.with_data(soft.data[k : k + 1]), shape, affine).data[0]
+        index[share > most] = k
+        most = torch.maximum(most, share)
+    return Volume(_numbers(index, plane.right(shape, affine), names)[None], affine)

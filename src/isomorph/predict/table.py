@@ -1,0 +1,138 @@
+"""The table of volumes: one row a scan, whole at every instant; what is lost of it is in the JSON of each T1 too."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ..errors import Refusal, UsageError, escape
+from ..io.target import trouble
+from ..place import place
+
+BRAIN, SKULL = "total brain", "intracranial (estimated)"
+FIRST = ("file", "sha256", "quality", "cut", BRAIN, SKULL)
+KEY = FIRST[:2]  # two scans in different folders may have one name, and one scan is in the table once
+FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet would compute what begins like this
+
+Row = dict[str, str]
+
+
+def check_table(path: str | os.PathLike[str]) -> None:
+    """Everything that can be known to go wrong with a table, before the work; makes its folder.
+
+    Parameters
+    ----------
+    path : path
+        Ending in ``.csv``. A table that is there is gone on with.
+
+    Raises
+    ------
+    UsageError
+        Another ending.
+    Refusal
+        E705 it is no table of volumes, E706 it is a link.
+    SetupError
+        E702 the folder cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".csv":
+        raise UsageError(f"--volumes is {escape(path.name)!r}; give the name of a table that ends in .csv.")
+    if path.is_symlink():
+        raise Refusal("E706", f"{escape(path.name)} is a link, which is never written through", "remove it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise PermissionError(13, "permission denied")
+        _read(path)
+    except OSError as error:
+        raise trouble(error) from None
+
+
+def add_row(path: str | os.PathLike[str], name: str, sidecar: dict[str, Any]) -> None:
+    """Put the volumes of a scan into a table, in place of what it says of this scan already.
+
+    The table is written anew beside the old one, then takes its place in one step. Meanwhile no other process may.
+
+    Parameters
+    ----------
+    path : path
+    name : str
+        Of the scan, as it was told.
+    sidecar : dict
+        Of its T1.
+
+    Raises
+    ------
+    Refusal, SetupError
+        As `check_table`, and E703 if the disk is full.
+    """
+    path, row = Path(path), _row(name, sidecar)
+    try:
+        with _alone(path.parent):
+            rows = _read(path)
+            if rows and rows[0].keys() != row.keys():
+                raise _foreign(path)
+            same = [k for k, old in enumerate(rows) if all(old[key] == row[key] for key in KEY)]
+            if same and rows[same[0]] == row:
+                return
+            at = same[0] if same else len(rows)
+            rows[at : at + 1] = [row]
+            place(path, _text(rows))
+    except OSError as error:
+        raise trouble(error) from None
+
+
+def _row(name: str, sidecar: dict[str, Any]) -> Row:
+    """What a table says of a scan."""
+    found, quality = sidecar["segmentation"], sidecar["quality"]["value"]
+    file = f"'{name}" if name.startswith(FORMULA) else name
+    said = (file, sidecar["input"]["sha256"], "" if quality is None else quality, "; ".join(found["cut"]))
+    sizes = (found["brain_mm3"], found["intracranial_mm3"], *found["volumes_mm3"].values())
+    columns = (*FIRST, *found["volumes_mm3"])
+    return dict(zip(columns, map(str, (*said, *sizes)), strict=True))
+
+
+def _text(rows: list[Row]) -> bytes:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue().encode()
+
+
+def _read(path: Path) -> list[Row]:
+    """The rows that are there; none where there is no table yet."""
+    if not path.exists():
+        return []
+    try:
+        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error):
+        raise _foreign(path) from None
+    header = lines[0] if lines else []
+    if tuple(header[: len(FIRST)]) != FIRST or any(len(line) != len(header) for line in lines):
+        raise _foreign(path)
+    return [dict(zip(header, line, strict=True)) for line in lines[1:]]
+
+
+def _foreign(path: Path) -> Refusal:
+    reason = f"{escape(path.name)} exists and is no table of volumes, or one of another segmentation network"
+    return Refusal("E705", reason, "choose another name for it")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other process changes a table in this folder; where the file system knows no locks, that is hoped for."""
+    import fcntl
+
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
