@@ -46,8 +46,8 @@ MAY = {
     "report": {"volume", "space", "intensity", "errors", "place"},
     "train": {"volume", "space", "io", "labels", "losses", "nets", "synth", "config", "weights", "errors", "place"}
     | {"interrupt", "structures", "ants"},
-    "predict": {"volume", "space", "io", "nets", "intensity", "weights", "errors", "interrupt", "align"} | {"profile"}
-    | {"labels", "place"},
+    "predict": {"volume", "space", "io", "nets", "intensity", "weights", "errors", "interrupt", "align"}
+    | {"profile", "labels", "place"},
 }
 
 # Libraries that read images, and the only files that may know of them.

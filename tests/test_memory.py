@@ -18,7 +18,7 @@ from isomorph.errors import SetupError, UsageError
 from isomorph.io import save
 from isomorph.nets import Cascade, Compact, Parcels, Residual, UNet
 from isomorph.nets.slabs import FEWER, VALUES, thin_slabs, with_halo
-from isomorph.predict import Options, synthesise
+from isomorph.predict import Options, heap, synthesise
 from isomorph.predict.memory import budget, peak
 from isomorph.volume import Volume
 from isomorph.weights import Model
@@ -161,6 +161,17 @@ print(outside, inside, kept, resident() - before)
     assert inside < outside / 20
     assert kept > 90e6
     assert after < 10e6
+
+
+@pytest.mark.parametrize("said", ["MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"])
+def test_who_has_said_what_malloc_is_to_do_is_left_alone(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("the C library was asked for")
+
+    monkeypatch.setenv(said, "")
+    monkeypatch.setattr(heap.ctypes, "CDLL", never)
+    with heap.kept_memory():
+        pass
 
 
 def model(**card: object) -> Model:

@@ -37,6 +37,17 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return load_model(network_file(tmp_path_factory.mktemp("models") / "known.safetensors"))
 
 
+class Rolled(torch.nn.Module):
+    """The same network, the last of its outputs first: the background is the second."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network, self.multiple = network, network.multiple
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(x).roll(1, 1)
+
+
 def slab(**how: object) -> Volume:
     """Labels of some of the structures, in slices of 1 mm."""
     shape, matrix = SLAB
@@ -142,6 +153,9 @@ def test_on_a_coarser_grid_a_voxel_is_what_most_of_it_is(known: Model) -> None:
     assert coarse.volumes == fine.volumes
     share = [float((x.labels.data == 42).float().mean()) for x in (fine, coarse)]
     assert share[1] == pytest.approx(share[0], rel=0.1)
+    last, *rest = reversed(known.card["labels"])
+    other = Model(Rolled(known.network), known.card | {"labels": [last, *reversed(rest)]}, "1" * 64)
+    assert torch.equal(segmented(seen_as(labels), other, how, target=target).labels.data, coarse.labels.data)
 
 
 def test_what_the_scan_has_not_seen_is_not_counted(known: Model) -> None:
@@ -203,6 +217,14 @@ def test_a_network_for_something_else_is_refused(known: Model) -> None:
     silent = Model(torch.nn.Identity(), {"name": "silent", "kind": "segmentation"}, "0" * 64)
     with pytest.raises(SetupError, match="E903 silent does not say which structures"):
         segment(seen_as(slab()), silent)
+    for numbers in ([2, 3], [0, 2, 41], [0, 506], [0, 9999]):  # no background, a right number, none that uint8 holds
+        odd = Model(torch.nn.Identity(), {"name": "odd", "kind": "segmentation", "labels": numbers}, "0" * 64)
+        with pytest.raises(SetupError, match="E903 odd does not say which structures"):
+            segment(seen_as(slab()), odd)
+    two = {"name": "two", "kind": "segmentation", "labels": [0, 2], "arguments": {"inputs": 2}}
+    for changes in ({}, {"reliability": True}):
+        with pytest.raises(SetupError, match="E906 two does not name the structures"):
+            segment(seen_as(slab()), Model(torch.nn.Identity(), two | changes, "0" * 64))
     own = Model(torch.nn.Identity(), {"name": "own", "target": 0}, "0" * 64)
     with pytest.raises(UsageError, match="makes no T1"):
         segmenter_for(known, own)

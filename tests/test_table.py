@@ -14,8 +14,9 @@ import torch
 from brains import CLASSES, brain, level, network_file
 from phantoms import centred, save
 
-from isomorph.errors import Refusal, UsageError
+from isomorph.errors import Refusal, SetupError, UsageError
 from isomorph.predict import Options, synthesise
+from isomorph.predict import table as table_module
 from isomorph.predict.scans import predict_scans
 from isomorph.predict.table import BRAIN, FIRST, SKULL, add_row, check_table
 from isomorph.weights import load_model
@@ -149,6 +150,15 @@ def test_a_table_of_somebody_else_is_never_touched(content: str, scan: Path, tmp
         add_row(table, "a", sidecar())
     assert table.read_bytes() == content.encode("latin-1")
     assert not (tmp_path / "t1.nii.gz").exists()
+
+
+def test_a_row_that_cannot_be_written_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "full")
+
+    monkeypatch.setattr(table_module, "place", full)
+    with pytest.raises(SetupError, match=r"E703 the T1 is there, its row in v\.csv is not \(no space left on device\)"):
+        add_row(tmp_path / "v.csv", "a", sidecar())
 
 
 def test_what_cannot_be_a_table_is_told_before_the_work(tmp_path: Path) -> None:

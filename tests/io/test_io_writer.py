@@ -172,14 +172,11 @@ def test_no_image_without_its_sidecar(tmp_path, head, monkeypatch, stage, overwr
 def test_several_outputs_appear_together_or_not_at_all(tmp_path, head, monkeypatch, there, links):
     names = ("map", "t1")
     outputs = [io.Output(volume=head, path=tmp_path / f"{name}.nii.gz", sidecar={"name": name}) for name in names]
-    texts = {tmp_path / "volumes.csv": b"new"}
     if there:
         other = head.with_data(head.data * 2)
-        io.write_all(
-            [io.Output(volume=other, path=o.path, sidecar={}) for o in outputs], texts=dict.fromkeys(texts, b"old")
-        )
+        io.write_all([io.Output(volume=other, path=o.path, sidecar={}) for o in outputs])
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert len(before) == (5 if there else 0)
+    assert len(before) == (4 if there else 0)
 
     def never(*_, **__):
         raise PermissionError(errno.EPERM, "no hard links here")
@@ -187,7 +184,7 @@ def test_several_outputs_appear_together_or_not_at_all(tmp_path, head, monkeypat
     if not links:
         monkeypatch.setattr(os, "link", never)
     plain = writer.rename
-    for bad in ("volumes.csv", "map.json", "t1.nii.gz", "t1.json"):
+    for bad in ("map.nii.gz", "map.json", "t1.nii.gz", "t1.json"):
 
         def full(temporary, path, *, overwrite, bad=bad):
             if path.name == bad:
@@ -196,14 +193,11 @@ def test_several_outputs_appear_together_or_not_at_all(tmp_path, head, monkeypat
 
         monkeypatch.setattr(writer, "rename", full)
         with pytest.raises(SetupError, match="E703"):
-            io.write_all(outputs, overwrite=there, texts=texts)
+            io.write_all(outputs, overwrite=there)
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     monkeypatch.setattr(writer, "rename", plain)
-    io.write_all(outputs, overwrite=there, texts=texts)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        ["map.nii.gz", "map.json", "t1.nii.gz", "t1.json", "volumes.csv"]
-    )
-    assert (tmp_path / "volumes.csv").read_bytes() == b"new"
+    io.write_all(outputs, overwrite=there)
+    assert {path.name for path in tmp_path.iterdir()} == {"map.nii.gz", "map.json", "t1.nii.gz", "t1.json"}
     assert torch.equal(io.load(tmp_path / "map.nii.gz", kind="image").data, head.data)
 
 

@@ -196,6 +196,7 @@ def test_minutes_are_for_one_stage():
     [
         ({"minutes": 0.0}, UsageError, "0 minutes were given; give a time above 0"),
         ({"minutes": float("inf")}, UsageError, "inf minutes were given"),
+        ({"stage": 0}, UsageError, "stage 0 was asked for, the recipe has stages 1 to 1"),
         ({"stage": 2}, UsageError, "stage 2 was asked for, the recipe has stages 1 to 1"),
         ({"model": "nobody"}, SetupError, "E904 no model called 'nobody'"),
     ],

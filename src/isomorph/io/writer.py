@@ -114,9 +114,8 @@ def write_all(
     *,
     overwrite: bool = False,
     inputs: Iterable[PathLike] = (),
-    texts: Mapping[Path, bytes] | None = None,
 ) -> None:
-    """Write images and their sidecars, and other files beside them: all of them or, if one cannot be, none.
+    """Write images and their sidecars: all of them or, if one cannot be, none.
 
     Nothing is replaced until everything is on the disk and verified. What was replaced is put back if another file
     then fails. A process that is killed in between leaves the first of them: what the others hang on comes last.
@@ -126,15 +125,13 @@ def write_all(
     outputs : sequence of Output
     overwrite, inputs
         As for `write`.
-    texts : mapping of path to bytes, optional
-        Other files, which come first; whoever asks has checked their paths.
 
     Raises
     ------
     UsageError, Refusal, SetupError, ValueError
         As `write`.
     """
-    inputs, files = list(inputs), [_File(path, content) for path, content in (texts or {}).items()]
+    inputs, files = list(inputs), []
     for output in outputs:  # fails, if it must, before anything is written
         check_output(output.path, inputs=inputs, overwrite=overwrite, root=output.root)
         files += _files(output)

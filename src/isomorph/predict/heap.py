@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # as malloc.h of glibc numbers them
 ALL = 2**31 - 1
+SAID = {"MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES"}
 OWN = {MMAP_MAX: 65536, MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: 64 << 20}  # where glibc gets to by itself, at most
 
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Keep freed blocks until the end, then give all of them back; does nothing where the C library is not glibc.
+    """Keep freed blocks until the end, then give all of them back.
 
-    It gives every block above 32 MB back to the system at once, and gets the next one page by page, cleared: a quarter
-    of the time of a network on a processor.
+    The C library gives every block above 32 MB back to the system at once, and gets the next one page by page, cleared:
+    a quarter of the time of a network on a processor. The setting is that of the whole process, other threads included;
+    where two ask for it at a time, the first to end ends it, which costs the other nothing but time. Afterwards glibc
+    has the thresholds `OWN`, and moves them no more. Nothing is done where the C library is not glibc, or where the
+    environment says what it is to do.
     """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    libc: Any = ctypes.CDLL(None) if sys.platform == "linux" and not os.environ.keys() & SAID else None
     if not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
         yield
         return

@@ -1,4 +1,4 @@
-"""What is written for one scan or exam: checked before the work, and all of it or nothing after it."""
+"""What is written for one scan or exam: checked before the work; after it all images or none, then a row."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def check_outputs(job: Job, options: Options) -> None:
 def write_outputs(
     job: Job, scans: Sequence[io.Scan | None], result: Result, model: Model, options: Options
 ) -> dict[str, Any]:
-    """Write each image with its sidecar: all of them, or none.
+    """Write each image with its sidecar: all of them, or none; then the row of the table, where one is asked for.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def write_outputs(
     Refusal
         Somebody else wrote an output, or took the mask away, in the meantime.
     SetupError
-        E703, the disk is full.
+        E703, the disk is full; E702 or E703, the images are there and the row is not.
     """
     rules, inputs = rules_of(model, options.compat), guarded(job, options)
     sidecar = provenance(job, scans, result, model, options)

@@ -23,6 +23,7 @@ from .sides import Plane, middle_plane, optimiser
 from .sizes import border, cut_off, sizes
 
 SLAB = 16  # planes that are turned into shares at a time
+NAMED = {number for number, label in LABELS.items() if label.side != "right" and number < 256}  # which uint8 holds
 
 Progress = Callable[[str, float], None]  # stage, share of it that is done
 
@@ -164,12 +165,14 @@ def segments(model: Model) -> Model:
     Raises
     ------
     SetupError
-        E906 if it makes images, E903 if its card does not say what each output stands for.
+        E906 if it makes images, or of more than one scan; E903 if its card does not say what each output stands for:
+        0 and numbers of `isomorph.labels` below 256, those of the left for both sides.
     """
     name, numbers = model.card.get("name", "this model"), model.card.get("labels")
-    if model.card.get("kind", "synthesis") != "segmentation" or channels(model) != 1:
+    several = channels(model) != 1 or model.card.get("reliability")  # a T1 has been measured everywhere
+    if model.card.get("kind", "synthesis") != "segmentation" or several:
         raise SetupError(f"E906 {name} does not name the structures of a scan; choose a segmentation network.")
-    if not isinstance(numbers, list | tuple) or 0 not in numbers or not set(numbers) <= LABELS.keys():
+    if not isinstance(numbers, list | tuple) or 0 not in numbers or not set(numbers) <= NAMED:
         raise SetupError(f"E903 {name} does not say which structures it tells apart; fetch it again.")
     optimiser()
     return model
@@ -267,9 +270,10 @@ def _placed(soft: Volume, labels: Volume, plane: Plane, names: _Names, shape: Sh
         return onto(labels, shape, affine)
     except ValueError:  # another lattice
         pass
-    most = resample(soft.with_data(soft.data[:1]), shape, affine, fill=1.0).data[0]
-    index = torch.zeros(shape, dtype=torch.long)
-    for k in range(1, soft.data.shape[0]):
+    ground = names.left.index(0)  # and so is everything beyond
+    most = resample(soft.with_data(soft.data[ground : ground + 1]), shape, affine, fill=1.0).data[0]
+    index = torch.full(shape, ground)
+    for k in (k for k in range(soft.data.shape[0]) if k != ground):
         share = resample(soft.with_data(soft.data[k : k + 1]), shape, affine).data[0]
         index[share > most] = k
         most = torch.maximum(most, share)

@@ -38,7 +38,7 @@ def sizes(
         whole = float(share.sum()) * voxel
         volumes[LABELS[left].name] = whole
         if other != left:
-            there = float(share[right].sum()) * voxel
+            there = min(float(share[right].sum()) * voxel, whole)  # sums round: no volume is negative
             volumes |= {LABELS[left].name: whole - there, LABELS[other].name: there}
         if left in VENTRICLES:
             fluid += whole

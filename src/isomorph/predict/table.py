@@ -7,11 +7,12 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import EIO
 from pathlib import Path
 from typing import Any
 
-from ..errors import Refusal, UsageError, escape
-from ..io.target import trouble
+from ..errors import Refusal, SetupError, UsageError, escape
+from ..io.target import FULL, trouble
 from ..place import place
 
 BRAIN, SKULL = "total brain", "intracranial (estimated)"
@@ -68,8 +69,10 @@ def add_row(path: str | os.PathLike[str], name: str, sidecar: dict[str, Any]) ->
 
     Raises
     ------
-    Refusal, SetupError
-        As `check_table`, and E703 if the disk is full.
+    Refusal
+        As `check_table`.
+    SetupError
+        E702 or E703: the row could not be written; the same command, run again, takes it from the JSON of the T1.
     """
     path, row = Path(path), _row(name, sidecar)
     try:
@@ -84,7 +87,9 @@ def add_row(path: str | os.PathLike[str], name: str, sidecar: dict[str, Any]) ->
             rows[at : at + 1] = [row]
             place(path, _text(rows))
     except OSError as error:
-        raise trouble(error) from None
+        code, why = "E703" if error.errno in FULL else "E702", os.strerror(error.errno or EIO).lower()
+        said = f"the T1 is there, its row in {escape(path.name)} is not ({why})"
+        raise SetupError(f"{code} {said}; mend that, then run the same command again") from None
 
 
 def _row(name: str, sidecar: dict[str, Any]) -> Row:

@@ -42,7 +42,7 @@ def check(recipe: Recipe, processes: int = 1) -> None:
     for name in ("log_every", "save_every", "validate_every", "validate_samples"):
         if getattr(settings, name) < 1:
             raise UsageError(f"training.{name} is {getattr(settings, name)}; give 1 or more.")
-    if settings.minutes < 0 or (settings.minutes and len(settings.stages) > 1):
+    if not 0 <= settings.minutes < float("inf") or (settings.minutes and len(settings.stages) > 1):
         raise UsageError(
             f"training.minutes is {settings.minutes:g} with {len(settings.stages)} stages; give a time above 0 to a "
             "recipe of one stage, or 0 for as many steps as the stages say."

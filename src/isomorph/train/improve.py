@@ -111,7 +111,7 @@ def improve(
     _, held_out = split(plan, heads)
     if not held_out:
         raise UsageError("no head is held out, so nothing says which model is better; see held_out of the recipe.")
-    number = stage or len(plan.training.stages)
+    number = len(plan.training.stages) if stage is None else stage
     trained = train(
         _shortened(plan, number, minutes), heads, out, start=str(path), resume=resume, workers=workers, report=report
     )
