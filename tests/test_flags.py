@@ -214,6 +214,7 @@ def test_no_option_is_left_out() -> None:
         ("--uncertainty {scan}", 5, "E701 scan.nii.gz: the output is the input itself.*; choose another"),
         ("--uncertainty {there}", 5, "E705 scan.nii.gz: there.nii.gz exists already; choose another"),
         ("--segmenter none --segmentation {folder}/labels.nii", 6, "E904 no model called 'none'; choose from"),
+        ("--segmenter none", 2, "--segmenter is for --segmentation and --volumes; add one of them"),
         ("--segmentation {folder}/labels.txt", 2, "output name 'labels.txt' must end in .*; add one"),
         ("--volumes {folder}/table.txt", 2, "--volumes is 'table.txt'; give the name of a table that ends in .csv"),
         ("--grid 2mm", 2, "--grid is '2mm'; choose from 1mm, input"),

@@ -91,6 +91,8 @@ class Options:
             raise UsageError(f"--threads is {self.threads}; give 1 or more.")
         if self.max_memory is not None and not self.max_memory > 0:
             raise UsageError(f"--max-memory is {self.max_memory}; give GB, more than 0.")
+        if self.segmenter != Options.segmenter and not self.measured:
+            raise UsageError("--segmenter is for --segmentation and --volumes; add one of them.")
 
     @property
     def measured(self) -> bool:
