@@ -16,7 +16,10 @@ from brains import network_file
 from isomorph.cli import _fail, app
 from isomorph.weights import collected, read_card, shipped
 
-COMMANDS = ("predict", "check", "models", "demo", "corpus", "generate", "priors", "synthsr", "convert-weights", "train")
+COMMANDS = (
+    "predict", "check", "models", "demo", "corpus", "generate", "priors", "synthsr", "convert-weights", "train",
+    "improve",
+)  # fmt: skip
 
 
 def isomorph(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
