@@ -19,6 +19,7 @@ import torch
 from isomorph import io, place
 from isomorph.errors import Refusal, SetupError, UsageError
 from isomorph.io import writer
+from isomorph.volume import Volume
 
 ENDS = [".nii", ".nii.gz", ".mgz", ".mgh"]
 
@@ -323,3 +324,9 @@ def test_no_identity_and_no_touch(tmp_path, nifti):
         content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
         assert b"ZZCANARY" not in content + io.sidecar_path(path).read_bytes()
     assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16", "float32"])
+def test_an_image_is_saved_as_the_numbers_it_holds(kind, tmp_path):
+    volume = Volume(torch.arange(24, dtype=getattr(torch, kind)).view(1, 2, 3, 4), np.eye(4))
+    assert nib.load(writer.save(volume, tmp_path / "x.nii")).get_data_dtype() == np.dtype(kind)

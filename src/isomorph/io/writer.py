@@ -151,9 +151,12 @@ def _files(output: Output) -> list[_File]:
     return [_File(path, content, image), _File(sidecar_path(path), _json(output.sidecar, image, content))]
 
 
-def save(volume: Volume, path: PathLike, *, overwrite: bool = False, dtype: str = "float32") -> Path:
-    """Write an image without sidecar; see `write`."""
-    return write(volume, path, overwrite=overwrite, dtype=dtype, description="image")
+def save(volume: Volume, path: PathLike, *, overwrite: bool = False, dtype: str | None = None) -> Path:
+    """Write an image without sidecar, as the numbers it holds unless `dtype` says otherwise; see `write`."""
+    own = str(volume.data.dtype).removeprefix("torch.")
+    return write(
+        volume, path, overwrite=overwrite, dtype=dtype or (own if own in DTYPES else "float32"), description="image"
+    )
 
 
 def _image(volume: Volume, end: str, description: str, dtype: str) -> _Image:

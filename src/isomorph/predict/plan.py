@@ -59,9 +59,11 @@ def gather(inputs: Inputs) -> tuple[list[Path], list[Path]]:
     NothingFound
         If there is no image.
     """
-    sources, ours = io.survey(inputs) if any(os.path.lexists(path) for path in inputs) else ([], [])
+    said = ", ".join(io.escape(os.fspath(i)) for i in inputs)
+    if not any(os.path.lexists(path) for path in inputs):
+        raise NothingFound(f"no such file or folder: {said}; check the path.")
+    sources, ours = io.survey(inputs)
     if not sources and not ours:
-        said = ", ".join(io.escape(os.fspath(i)) for i in inputs)
         raise NothingFound(f"no image in {said}; give scans or their folder.")
     return sources, ours
 
