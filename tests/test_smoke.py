@@ -131,8 +131,8 @@ def test_a_name_that_begins_with_a_dash_works_after_two_dashes(
         (["predict", "{scan}", "out.txt", "--model", "{model}"], 2, "must end in"),
         (["predict", "{scan}", "t1.nii.gz", "--device", "abacus"], 2, "choose from"),
         (["predict", "{scan}", "t1.nii.gz", "--colour"], 2, "colour"),
-        (["predict", "nothing-here", "t1.nii.gz"], 3, "no image"),
-        (["check", "nothing-here"], 3, "no image"),
+        (["predict", "nothing-here", "t1.nii.gz"], 3, "no such file or folder: nothing-here; check"),
+        (["check", "nothing-here"], 3, "no such file or folder: nothing-here; check"),
         (["predict", "{scan}", "t1.nii.gz", "--model", "none"], 6, "E904"),
     ],
 )
