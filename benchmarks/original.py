@@ -123,27 +123,13 @@ def original(scan: Path, h5: Path, out: Path, threads: int) -> None:
 
 
 def graph():
-    """The published network."""
-    from tf_keras import Model
-    from tf_keras import layers as k
+    """The published network, as the tests of converted weights state it."""
+    import tf_keras
 
-    x = given = k.Input((None, None, None, 1), name="unet_input")
-    skips = []
-    for level in range(5):
-        x = k.MaxPooling3D(2, padding="same", name=f"unet_maxpool_{level - 1}")(x) if level else x
-        for n in range(2):
-            name = f"unet_conv_downarm_{level}_{n}"
-            x = k.Conv3D(24 * 2**level, 3, padding="same", activation="elu", name=name)(x)
-        skips.append(x)
-        x = k.BatchNormalization(name=f"unet_bn_down_{level}")(x)
-    for level in range(4):
-        x = k.UpSampling3D(2, name=f"unet_up_{5 + level}")(x)
-        x = k.Concatenate(name=f"unet_merge_{5 + level}")([skips[3 - level], x])
-        for n in range(2):
-            name = f"unet_conv_uparm_{5 + level}_{n}"
-            x = k.Conv3D(24 * 2 ** (3 - level), 3, padding="same", activation="elu", name=name)(x)
-        x = k.BatchNormalization(name=f"unet_bn_up_{level}")(x)
-    return Model(given, k.Conv3D(1, 1, name="unet_likelihood")(x))
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    from keras_graph import synthsr_graph
+
+    return tf_keras.Model(*synthsr_graph(tf_keras))
 
 
 def random_weights(path: Path) -> None:

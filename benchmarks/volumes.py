@@ -11,10 +11,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
 from quality import AXES, truth_of
-from scipy.ndimage import affine_transform
 
+from isomorph.demo import cubic
 from isomorph.evaluate.thin import thicken
 from isomorph.predict import segment, synthesise
 from isomorph.space import canonical_grid, resample
@@ -30,11 +29,9 @@ def volumes(x: Volume, segmenter: Model) -> dict[str, float]:
     return {name: (found[f"left {name}"] + found[f"right {name}"]) / 1000 for name in STRUCTURES}
 
 
-def cubic(scan: Volume, like: Volume) -> Volume:
-    """By splines of the third order."""
-    move = np.linalg.inv(scan.affine) @ like.affine
-    x = affine_transform(scan.data[0].numpy(), move, output_shape=like.shape, order=3, mode="nearest")
-    return like.with_data(torch.from_numpy(x).clamp(min=0)[None])
+def _positive(x: Volume) -> Volume:
+    """Splines overshoot where air begins."""
+    return x.with_data(x.data.clamp(min=0))
 
 
 def measured(path: Path, model: Model, segmenter: Model, axis: int, spacings: list[float]) -> dict[str, dict]:
@@ -45,7 +42,7 @@ def measured(path: Path, model: Model, segmenter: Model, axis: int, spacings: li
     for spacing in spacings:
         scan = thicken(truth, axis=axis, spacing=spacing)
         found[f"{spacing:g} mm, isomorph"] = volumes(synthesise(scan, model).volume, segmenter)
-        found[f"{spacing:g} mm, cubic"] = volumes(cubic(scan, thin), segmenter)
+        found[f"{spacing:g} mm, cubic"] = volumes(_positive(cubic(scan, thin)), segmenter)
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from keras_graph import synthsr_graph
 from typer.testing import CliRunner
 
 from isomorph.cli import app
@@ -41,27 +42,9 @@ def keras() -> Iterator[Any]:
 
 
 def network(keras: Any, inputs: int = 1, outputs: int = 1, seed: int = 0) -> Any:
-    """The graph of SynthSR, stated from its description, with random weights and random batch-norm statistics."""
-    from keras import layers as k
-
-    x = given = k.Input((None, None, None, inputs), name="unet_input")
-    skips = []
-    for level in range(5):
-        x = k.MaxPooling3D(2, padding="same", name=f"unet_maxpool_{level - 1}")(x) if level else x
-        for n in range(2):
-            name = f"unet_conv_downarm_{level}_{n}"
-            x = k.Conv3D(24 * 2**level, 3, padding="same", activation="elu", name=name)(x)
-        skips.append(x)
-        x = k.BatchNormalization(name=f"unet_bn_down_{level}")(x)
-    for level in range(4):
-        x = k.UpSampling3D(2, name=f"unet_up_{5 + level}")(x)
-        x = k.Concatenate(name=f"unet_merge_{5 + level}")([skips[3 - level], x])
-        for n in range(2):
-            name = f"unet_conv_uparm_{5 + level}_{n}"
-            x = k.Conv3D(24 * 2 ** (3 - level), 3, padding="same", activation="elu", name=name)(x)
-        x = k.BatchNormalization(name=f"unet_bn_up_{level}")(x)
-    x = k.Conv3D(outputs, 1, name="unet_likelihood")(x)
-    model = keras.Model(given, k.Activation("linear", name="unet_prediction")(x), name="unet")
+    """The graph of SynthSR with random weights and random batch-norm statistics."""
+    given, x = synthsr_graph(keras, inputs, outputs)
+    model = keras.Model(given, keras.layers.Activation("linear", name="unet_prediction")(x), name="unet")
     rng = np.random.default_rng(seed)
     for layer in model.layers:
         if "_bn_" in layer.name:

@@ -120,6 +120,30 @@ def smooth_mask(mask: Tensor) -> Tensor:
     return mask
 
 
+def cubic(scan: Volume, like: Volume) -> Volume:
+    """A scan on another grid by splines of the third order: what a synthetic T1 is compared with.
+
+    Parameters
+    ----------
+    scan : Volume, (1, I, J, K)
+    like : Volume
+        On the grid that is wanted.
+
+    Raises
+    ------
+    SetupError
+        If scipy is missing.
+    """
+    try:
+        from scipy.ndimage import affine_transform
+    except ImportError:
+        raise SetupError("E905 the comparison needs scipy; type: pip install 'isomorph[demo]'") from None
+
+    move = np.linalg.inv(scan.affine) @ like.affine
+    x = affine_transform(scan.data[0].numpy(), move, output_shape=like.shape, order=3, mode="nearest")
+    return like.with_data(torch.from_numpy(x)[None])
+
+
 def compare(scan: Volume, synthetic: Volume, truth: Volume) -> dict[str, dict[str, float]]:
     """Scores of the synthetic T1 beside plain interpolation of the scan, inside the brain.
 
@@ -134,17 +158,10 @@ def compare(scan: Volume, synthetic: Volume, truth: Volume) -> dict[str, dict[st
     SetupError
         If scipy is missing.
     """
-    try:
-        from scipy.ndimage import affine_transform
-    except ImportError:
-        raise SetupError("E905 the comparison needs scipy; type: pip install 'isomorph[demo]'") from None
-
     mask = truth.data[0] > 5
-    move = np.linalg.inv(scan.affine) @ truth.affine
-    cubic = affine_transform(scan.data[0].numpy(), move, output_shape=truth.shape, order=3, mode="nearest")
     methods = {
         "linear interpolation": resample(scan, truth.shape, truth.affine).data[0],
-        "cubic interpolation": torch.from_numpy(cubic),
+        "cubic interpolation": cubic(scan, truth).data[0],
         "isomorph": synthetic.data[0],
     }
     reference = truth.data[0]

@@ -118,11 +118,14 @@ def about(job: Job, sidecar: dict[str, Any], model: Model) -> dict[str, Any]:
     """
     kind = "laplace" if uncertainty.speaks(model.card) else "spread"
     said = f"the T1 plus or minus this holds the truth in {uncertainty.LEVEL:.0%} of voxels like those measured"
-    return {key: sidecar[key] for key in SHARED} | {
-        "status": "done",
-        "of": io.escape(job.target.name),
+    return _beside(job, sidecar) | {
         "uncertainty": {"says": said, "level": uncertainty.LEVEL, "from": kind, "factor": uncertainty.FACTOR[kind]},
     }
+
+
+def _beside(job: Job, sidecar: dict[str, Any]) -> dict[str, Any]:
+    """What the sidecar of any image beside the T1 says of where it came from."""
+    return {key: sidecar[key] for key in SHARED} | {"status": "done", "of": io.escape(job.target.name)}
 
 
 def about_labels(job: Job, sidecar: dict[str, Any], found: Segmentation) -> dict[str, Any]:
@@ -136,9 +139,7 @@ def about_labels(job: Job, sidecar: dict[str, Any], found: Segmentation) -> dict
     found : Segmentation
     """
     numbers = found.labels.data.unique().tolist()
-    return {key: sidecar[key] for key in SHARED} | {
-        "status": "done",
-        "of": io.escape(job.target.name),
+    return _beside(job, sidecar) | {
         "labels": {str(number): LABELS[number].name for number in numbers},
         "segmentation": sidecar["segmentation"],
     }

@@ -16,7 +16,7 @@ from .. import config
 from ..config import Recipe
 from ..errors import UsageError
 from ..place import place
-from ..weights import collected, load_model, save_model
+from ..weights import Model, load_model, locate, save_model
 from .corpus import Head, load
 from .loop import train
 from .machine import accelerator, writing
@@ -105,8 +105,8 @@ def improve(
     plan, out = config.load(recipe, changes), Path(out)
     if threads:
         torch.set_num_threads(threads)
-    path = collected().get(str(model or plan.name), Path(model or plan.name))
-    load_model(path)  # refused before any work
+    path = locate(model or plan.name)
+    old = load_model(path)  # refused before any work
     heads = load(data)
     _, held_out = split(plan, heads)
     if not held_out:
@@ -118,10 +118,11 @@ def improve(
     machine = accelerator(plan.training)
     if not machine.is_main_process:
         return None
-    scores = [_scores(file, plan, held_out, machine) for file in (path, trained)]
-    result = _result(plan, scores, trained, machine, stage=number, minutes=minutes)
+    new = load_model(trained)
+    scores = [_scores(which, plan, held_out, machine) for which in (old, new)]
+    result = _result(plan, scores, new, machine, stage=number, minutes=minutes)
     if result.kept:
-        _keep(trained, path, out / "before.safetensors", scores[1], result)
+        _keep(new, old, path, out / "before.safetensors", scores[1], result)
     _record(_card_file(record, plan, out), plan.name, result)
     return result
 
@@ -135,13 +136,12 @@ def _shortened(plan: Recipe, stage: int, minutes: float) -> Recipe:
     return dataclasses.replace(plan, training=training)
 
 
-def _scores(file: Path, plan: Recipe, held_out: list[Head], machine: Any) -> dict[str, float]:
-    network = load_model(file).network.to(machine.device)
-    return validate(network, plan, held_out, machine)[0]
+def _scores(model: Model, plan: Recipe, held_out: list[Head], machine: Any) -> dict[str, float]:
+    return validate(model.network.to(machine.device), plan, held_out, machine)[0]
 
 
 def _result(
-    plan: Recipe, scores: list[dict[str, float]], trained: Path, machine: Any, *, stage: int, minutes: float
+    plan: Recipe, scores: list[dict[str, float]], new: Model, machine: Any, *, stage: int, minutes: float
 ) -> Improvement:
     score = DECIDES[plan.kind]
     before, after = (found[score] for found in scores)
@@ -151,7 +151,7 @@ def _result(
         device=name if machine.num_processes == 1 else f"{machine.num_processes} x {name}",
         stage=stage,
         minutes=minutes,
-        steps=load_model(trained).card["steps"],
+        steps=new.card["steps"],
         score=score,
         before=before,
         after=after,
@@ -159,9 +159,8 @@ def _result(
     )
 
 
-def _keep(trained: Path, path: Path, before: Path, scores: dict[str, float], result: Improvement) -> None:
+def _keep(new: Model, old: Model, path: Path, before: Path, scores: dict[str, float], result: Improvement) -> None:
     """Put the new model in the place of the old one, which is set aside; its card says what it came from."""
-    new, old = load_model(trained), load_model(path)
     runs = [*old.card.get("runs", []), dataclasses.asdict(result)]
     card = new.card | {"scores": scores, "start": old.sha256, "runs": runs}
     with writing(path.name, "the model is as it was; make space"):

@@ -90,7 +90,7 @@ def load_model(model: str | Path = "default") -> Model:
     SetupError
         If there is no such model, or the file is damaged, incomplete or not one of ours.
     """
-    path = _locate(model)
+    path = locate(model)
     if path.stat().st_size > LARGEST:
         raise SetupError(f"E902 {path.name} is larger than {LARGEST >> 30} GB, which no model of this package is.")
     content = path.read_bytes()  # read once: what is hashed is what is parsed
@@ -173,11 +173,22 @@ def digest(path: str | Path) -> str:
 
 def read_card(model: str | Path) -> dict[str, Any]:
     """Card of a model, by its name or file, without building the network."""
-    path = _locate(model)
+    path = locate(model)
     return _card(path.read_bytes(), path)
 
 
-def _locate(model: str | Path) -> Path:
+def locate(model: str | Path) -> Path:
+    """File of a model, by its name or path.
+
+    Parameters
+    ----------
+    model : name of a model that is known, or a path
+
+    Raises
+    ------
+    SetupError
+        E901 another kind of file, E904 there is none.
+    """
     named = collected()
     if str(model) in named:
         return named[str(model)]
