@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from quality import AXES, truth_of
+from examination.thin import AXES, truth_of
 
 from isomorph.demo import compare
 from isomorph.evaluate.thin import thicken

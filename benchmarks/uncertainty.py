@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from quality import truth_of
+from examination.thin import truth_of
 
 from isomorph.demo import thick_scan
 from isomorph.evaluate.thin import thicken

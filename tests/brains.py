@@ -91,17 +91,29 @@ def level(labels: torch.Tensor) -> torch.Tensor:
     return class_table(CLASSES)[labels.long()].float() / (len(CLASSES) - 1)
 
 
+def finder_file(path: Path, *, inputs: int = 1) -> Path:
+    """A model that calls lesion what is brighter than three quarters of the window of a scan."""
+    arguments = {"inputs": inputs, "outputs": 2, "features": [2, 2], "tones": 5, "detail": 1}
+    curves = torch.tensor([[20.0, 20.0, 20.0, 0.0, -20.0], [-20.0, -20.0, -20.0, 0.0, 20.0]])
+    card = {"name": path.stem, "kind": "segmentation", "labels": [0, 77], "reliability": inputs == 2}
+    return _read_off(path, curves, arguments, card)
+
+
 def network_file(path: Path) -> Path:
     """A model that reads which of `CLASSES` it is off the brightness that `level` gives it."""
     n = len(CLASSES)
     arguments = {"features": [2, 2], "outputs": n, "tones": 2 * n - 1, "detail": 1}
-    network = NETWORKS["compact"](**arguments)
     curves = torch.full((n, 2 * n - 1), -20.0)
     curves[range(n), range(0, 2 * n, 2)] = 20.0
+    return _read_off(path, curves, arguments, {"name": path.stem, "kind": "segmentation", "labels": list(CLASSES)})
+
+
+def _read_off(path: Path, curves: torch.Tensor, arguments: dict[str, Any], card: dict[str, Any]) -> Path:
+    """A model whose outputs are these tone curves of its (first) input."""
+    network = NETWORKS["compact"](**arguments)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
         network.curves.bias.view(-1, 8)[: curves.numel()] = curves.flatten()[:, None]
-    card = {"name": path.stem, "network": "compact", "arguments": arguments, "kind": "segmentation", **CARD}
-    save_model(path, network, card | {"labels": list(CLASSES)}, half=False)
+    save_model(path, network, card | {"network": "compact", "arguments": arguments, **CARD}, half=False)
     return path

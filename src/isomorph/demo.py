@@ -12,7 +12,7 @@ from torch import Tensor
 
 from . import io
 from .errors import SetupError
-from .evaluate import METRICS
+from .evaluate.fit import compared
 from .evaluate.thin import thicken
 from .predict import OPTIONS, Result, synthesise
 from .predict.restore import WHITE_MATTER
@@ -164,21 +164,7 @@ def compare(scan: Volume, synthetic: Volume, truth: Volume) -> dict[str, dict[st
         "cubic interpolation": cubic(scan, truth).data[0],
         "isomorph": synthetic.data[0],
     }
-    reference = truth.data[0]
-    return {
-        name: {
-            metric: score(_fitted(image, reference, mask), reference, mask=mask, data_range=WHITE_MATTER)
-            for metric, score in METRICS.items()
-        }
-        for name, image in methods.items()
-    }
-
-
-def _fitted(image: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
-    """The linear map of intensities that is nearest to the reference, so that contrast alone decides nothing."""
-    a, b = image[mask].double(), reference[mask].double()
-    slope = ((a - a.mean()) * (b - b.mean())).sum() / (a - a.mean()).square().sum().clamp(min=1e-12)
-    return (slope * (image - a.mean()) + b.mean()).float()
+    return compared(methods, truth.data[0], mask, data_range=WHITE_MATTER)
 
 
 def _sidecar(result: Result, model: Model) -> dict:
