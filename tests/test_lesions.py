@@ -13,7 +13,7 @@ from phantoms import LESION, centred, save, scan, world_of
 from scipy import ndimage
 
 from isomorph.errors import Refusal, UsageError
-from isomorph.predict import Options, synthesise
+from isomorph.predict import Options
 from isomorph.predict.lesions import FLUID, GREY, healed, kept
 from isomorph.predict.scans import predict_scans
 from isomorph.volume import Volume
@@ -75,8 +75,6 @@ def test_what_cannot_be_told_is_refused() -> None:
     for call in (lambda: kept(volume(t1), volume(t1), elsewhere), lambda: healed(volume(t1), elsewhere)):
         with pytest.raises(Refusal, match="E507"):
             call()
-    with pytest.raises(UsageError, match="--lesion-mask"):
-        synthesise(volume(t1), lesions="keep")
 
 
 def test_a_filled_lesion_is_like_what_surrounds_it_and_nothing_else_changes() -> None:
@@ -115,7 +113,5 @@ def test_lesions_from_files(phantom: Volume, phantom_file: Path, tmp_path: Path,
     save(scan((64, 72, 12)).with_data(mask.data * 0), where)
     again = predict_scans([phantom_file], tmp_path / "keep.nii.gz", Options(**say, lesions="keep"))
     assert again.outcomes[0].message[:4] == "E705"  # another mask
-    with pytest.raises(UsageError, match="add --lesion-mask"):
-        predict_scans([phantom_file], tmp_path / "x.nii.gz", Options(lesions="keep"))
     with pytest.raises(UsageError, match="belong to one scan or exam"):
         predict_scans([phantom_file, where], tmp_path / "out", Options(**say))

@@ -16,13 +16,13 @@ from .errors import UsageError
 from .include import included
 from .losses import LOSSES
 from .nets import build
+from .structures import STRUCTURES
 from .synth import ANATOMY, CONTRASTS, CORRUPTIONS, Channel, Generator, Motion
 
 Table = dict[str, Any]
-KINDS = ("synthesis", "segmentation")
 PRECISIONS = ("fp32", "bf16", "fp16")
 LARGEST = 1 << 20  # bytes of a recipe
-OPTIONS = ("target", "reliability", "own", "dropout", "lesions_in_target")  # of the generator as a whole
+OPTIONS = ("target", "reliability", "own", "dropout", "lesions_in_target", "lesions_in_labels")  # not of one channel
 CHANNEL = ("contrast", "order", "motion")  # of each channel, beside its corruptions
 
 
@@ -88,7 +88,8 @@ class Recipe:
     """Everything that decides how a network comes out, but for the data."""
 
     name: str
-    kind: str = "synthesis"  # or "segmentation": what the network gives
+    kind: Literal["synthesis", "segmentation"] = "synthesis"  # what the network gives
+    classes: tuple[int, ...] = STRUCTURES  # that a segmentation tells apart, the background first
     licence: str = "as the data it was trained on"  # of the weights
     network: Network = field(default_factory=Network)
     generator: Generator = Generator()
@@ -135,8 +136,6 @@ def from_dict(table: Table) -> Recipe:
             build(recipe.network.kind, recipe.network.arguments, recipe.network.residual)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    if recipe.kind not in KINDS:
-        raise UsageError(f"Unknown kind {recipe.kind!r}; choose from {KINDS}.")
     if recipe.training.precision not in PRECISIONS:
         raise UsageError(f"Unknown precision {recipe.training.precision!r}; choose from {PRECISIONS}.")
     for stage in recipe.training.stages:  # a mistake in the last stage should not wait for it

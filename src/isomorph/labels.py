@@ -63,6 +63,7 @@ LABELS = {
 }  # fmt: skip
 
 FLUID_OUTSIDE = 24
+LESION = 77  # of any kind; to FreeSurfer, a hypointensity of white matter
 EXTRACEREBRAL = frozenset(n for n in LABELS if n >= 500)
 
 # Intensity clusters: level of a T1 whose fluid, grey and white matter lie at 0.25, 0.6 and 1.

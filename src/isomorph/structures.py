@@ -1,4 +1,4 @@
-"""What a segmentation network of this package tells apart: the structures of a brain, left and right as one.
+"""What a segmentation network tells apart: unless its recipe says otherwise, the structures of a brain, sides as one.
 
 Sides are merged because a patch seldom shows which one it is, and because a loss asks where a structure ends, not on
 which side it lies. What has no class of its own joins the one it lies in (choroid plexus: the ventricle, a lesion:
@@ -12,11 +12,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .labels import CLUSTER, LABELS, LIMIT, swap_sides
+from .labels import CLUSTER, LABELS, LESION, LIMIT, swap_sides
 
 STRUCTURES = (0, 2, 3, 4, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 26, 28)  # numbers of `isomorph.labels`
-JOINED = {5: 4, 31: 4, 136: 4, 137: 4, 72: 14, 25: 2, 77: 2}
-UNKNOWN = frozenset({29, 30, 85})  # undetermined, vessels and the chiasm: raters differ
+JOINED = {5: 4, 31: 4, 136: 4, 137: 4, 72: 14, 25: 2, LESION: 2}
+# Undetermined, vessels, the chiasm, and what maps call lesion, which may be a seam of each ventricle: some raters count
+# them to another class.
+UNKNOWN = {29: 2, 30: 2, 85: 28, 25: LESION}
 NOWHERE = -1  # the class of a voxel that no loss should look at
 
 
@@ -33,8 +35,10 @@ def class_table(classes: Sequence[int]) -> Tensor:
     index = {number: k for k, number in enumerate(classes)}
     for number, label in LABELS.items():
         left = opposite[number] if label.side == "right" else number
-        if left not in UNKNOWN:
-            table[number] = index.get(left, index.get(JOINED.get(left, 0), index.get(0, NOWHERE)))
+        if left in index or UNKNOWN.get(left) not in index:
+            while left not in index and left in JOINED:
+                left = JOINED[left]
+            table[number] = index.get(left, index.get(0, NOWHERE))
     return table
 
 

@@ -310,6 +310,21 @@ def test_the_image_is_ill_and_the_target_healthy(brain):
     assert not torch.equal(kept.target.data, painted.target.data)
 
 
+def test_a_switch_names_lesions_in_the_labels(brain):
+    """What is more than half diseased, of whatever tissue; the rest, and a healthy head, as without it."""
+    ill = Generator(pathology=Pathology(haemorrhage=1.0, haemorrhage_volume=(2.0, 3.0)), lesions_in_labels=True)
+    named = ill(brain, None, seed=2)
+    plain = Generator(pathology=ill.pathology).replay(brain, None, named.recipe)
+    sick = Head(brain, None, named.recipe).reference.lesions.data.sum(0) > 0.5  # blood and oedema together
+    assert 1000 < sick.sum() < 8000  # 2 to 3 mL, and a seam
+    assert torch.equal(named.labels.data[0] == 77, sick)
+    assert torch.equal(named.labels.data[0][~sick], plain.labels.data[0][~sick])
+    assert not (plain.labels.data == 77).any()
+    assert torch.equal(named.image.data, plain.image.data)
+    healthy = named.recipe | {"pathology": {"grown": [], "carried": None}}
+    assert not (ill.replay(brain, None, healthy).labels.data == 77).any()
+
+
 def test_a_switch_shows_lesions_in_a_real_target_too(brain):
     """As bright as they are in a T1, in their share of each voxel; what is healthy stays what it was."""
     real = brain.with_data(torch.where(brain.data > 0, 0.8, 0.0))

@@ -1,5 +1,7 @@
 """The contract of every loss, and what each of them is for."""
 
+import math
+
 import pytest
 import torch
 from skimage.metrics import structural_similarity
@@ -110,7 +112,14 @@ def dense_cross_entropy(prediction, target, weight):
     return -(prediction.log_softmax(1) * dense(target, prediction.shape[1]) * weight).sum(1).mean()
 
 
-@pytest.mark.parametrize("formula", [dense_dice, dense_cross_entropy])
+def dense_balanced(prediction, target, weight):
+    """The same."""
+    surprise, target = -prediction.log_softmax(1), dense(target, prediction.shape[1]).to(prediction.dtype)
+    lost, size = ((weight * x).sum((2, 3, 4)) for x in (surprise * target, target))
+    return ((lost / size.clamp(min=1e-6)).sum(1) / (size > 0).sum(1)).mean()
+
+
+@pytest.mark.parametrize("formula", [dense_dice, dense_cross_entropy, dense_balanced])
 @pytest.mark.parametrize("slab", [1, 300, 10**6])
 def test_slabs_and_indices_give_the_dense_formula_and_its_gradient(formula, slab, monkeypatch):
     name = formula.__name__.removeprefix("dense_")
@@ -126,6 +135,16 @@ def test_slabs_and_indices_give_the_dense_formula_and_its_gradient(formula, slab
         gradients.append(z.grad)
     assert values[0] == pytest.approx(values[1], rel=1e-6)
     assert torch.allclose(*gradients, rtol=1e-4, atol=1e-9)
+
+
+def test_a_rare_class_that_is_never_named_costs_as_much_as_a_common_one():
+    target = torch.zeros(1, 1, 10, 10, 10, dtype=torch.int64)
+    target[0, 0, 0, 0, :10] = 1  # one voxel in a hundred
+    never = torch.tensor([3.0, -3.0]).view(1, 2, 1, 1, 1).expand(1, 2, 10, 10, 10)
+    weight = torch.ones(1, 1, 10, 10, 10)
+    surprise = math.log1p(math.exp(6)), math.log1p(math.exp(-6))
+    assert LOSSES["balanced"](never, target, weight).item() == pytest.approx(sum(surprise) / 2)
+    assert LOSSES["cross_entropy"](never, target, weight).item() < 0.07
 
 
 def test_the_sums_of_a_whole_head_do_not_round():

@@ -1,6 +1,7 @@
 """What a network may be trained to do: add to its input, say how sure it is, name structures, look through another."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -17,7 +18,8 @@ from isomorph.train.check import check
 from isomorph.train.journal import entries
 from isomorph.train.loop import train
 from isomorph.train.objective import Objective
-from isomorph.train.source import Samples, split
+from isomorph.train.source import Batch, Samples, split
+from isomorph.train.validate import _labels
 
 COMPACT = "network={kind='compact', arguments={inputs=2}}"
 
@@ -179,6 +181,40 @@ def test_sides_are_one_and_the_unknown_is_not_judged():
     assert number[0].flatten().tolist() == [STRUCTURES.index(2), STRUCTURES.index(17), 0]
 
 
+def test_classes_other_than_structures():
+    """Lesions alone: whatever is none is background, and what maps call lesion is not judged."""
+    table = class_table((0, 77))
+    assert table[77] == 1
+    assert not table[torch.tensor([0, 2, 42, 4, 24, 511, 29, 30, 85])].any()
+    assert table[25] == table[57] == NOWHERE
+    assert class_table(STRUCTURES)[25] == class_table(STRUCTURES)[77] == STRUCTURES.index(2)
+
+
+def test_a_recipe_says_which_classes_it_tells_apart(tmp_path):
+    easy = ("deform.size=[16, 16, 16]",)
+    plan = small("lesions", warmup=2, validate_samples=2, validate_every=2)
+    stage = dataclasses.replace(plan.training.stages[0], steps=2, set=easy)
+    plan = dataclasses.replace(plan, training=dataclasses.replace(plan.training, stages=(stage,)))
+    model = load_model(run(plan, tmp_path))
+    assert model.card["labels"] == [0, 77]
+    assert model.network(torch.zeros(1, 2, 16, 16, 16)).shape[1] == 2
+    assert 0 <= model.card["scores"]["validation_dice"] <= 1
+
+
+@pytest.mark.parametrize("classes", ["[77, 0]", "[0, 41]", "[0, 2, 2]", "[0, 900]"])
+def test_classes_that_make_no_sense_are_refused(classes):
+    n = len(json.loads(classes))
+    with pytest.raises(UsageError, match=r"give 0, the background, then numbers of isomorph\.labels"):
+        check(config.load("lesions", (f"classes={classes}", f"network.arguments.outputs={n}")))
+
+
+@pytest.mark.parametrize(("guess", "score"), [(-9.0, 1.0), (9.0, 0.0)])
+def test_a_sample_without_lesion_scores_whether_none_was_found(guess, score):
+    sample = Batch(*[torch.zeros(1, 4, 4, 4)] * 3, torch.full((1, 4, 4, 4), 2, dtype=torch.int16))
+    logits = torch.stack([torch.zeros(4, 4, 4), torch.full((4, 4, 4), guess)])
+    assert _labels((0, 77), logits, sample)[0] == {"dice": score}
+
+
 @pytest.fixture(scope="module")
 def eyes(tmp_path_factory):
     return segmenter(tmp_path_factory.mktemp("segmenter"))
@@ -242,7 +278,7 @@ def test_a_model_that_gives_labels_does_not_synthesise(eyes, phantom, phantom_fi
         (("network.arguments={inputs=3}",), r"reads 3 images, .* gives 1 scans and 1 reliability maps; set .*inputs=2"),
         (("network.arguments.outputs=2",), r"gives 2 outputs, 1 are wanted: the image; set .*outputs=1"),
         (("training.stages=[{steps=1, loss={laplace=1.0}}]",), r"gives 1 outputs, 2 are wanted"),
-        (("kind='segmentation'",), r"gives 1 outputs, 17 are wanted: one for each structure"),
+        (("kind='segmentation'",), r"gives 1 outputs, 17 are wanted: one for each class"),
         (("training.stages=[{steps=1, loss={dice=1.0}}]",), r"train one with the recipe segmenter"),
         (
             ("training.stages=[{steps=1, loss={dice=1.0}, set=['deform.spacing=2.0']}]", "training.segmenter='x'"),

@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import os
 import signal
 
@@ -9,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from isomorph import config
-from isomorph.errors import IsomorphError, NothingFound, UsageError
+from isomorph.errors import IsomorphError, NothingFound, SetupError, UsageError
 from isomorph.interrupt import Interrupted
 from isomorph.train import corpus
 from isomorph.train.corpus import Head, tissue_levels
@@ -241,6 +242,32 @@ def test_a_signal_saves_and_the_run_goes_on_from_there(heads, tmp_path):
     assert (tmp_path / "parts" / "checkpoint-0000050.json").exists()
     parts = load_file(train(recipe, heads, tmp_path / "parts", resume=True, workers=0, report=silent))
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
+def test_a_checkpoint_knows_the_time_since_the_last_entry_too(heads, tmp_path):
+    recipe = config.load("default", (*TINY, "training.log_every=1000"))
+    train(recipe, heads, tmp_path, workers=0, report=silent)
+    assert json.loads((tmp_path / "checkpoint-0000003.json").read_bytes())["seconds"] > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_process_that_makes_samples_may_be_ended(heads, tmp_path, number):
+    """By a cluster that tells all processes, which is heard where it matters; or for want of memory."""
+    recipe = config.load("default", (*TINY, "training.stages=[{steps=60}]", "training.log_every=1"))
+    ends = iter([number])
+
+    def end(entry):
+        for once in ends:
+            (child,) = multiprocessing.active_children()
+            os.kill(child.pid, once)
+
+    if number == signal.SIGTERM:
+        train(recipe, heads, tmp_path, workers=1, report=end)
+    else:
+        with pytest.raises(SetupError, match=r"E807 a process that makes samples was ended.*--resume"):
+            train(recipe, heads, tmp_path, workers=1, report=end)
+        train(recipe, heads, tmp_path, workers=0, resume=True, report=silent)
+    assert (tmp_path / "checkpoint-0000060.json").exists()
 
 
 def oblique(tmp_path, labels, degrees=20.0):

@@ -7,7 +7,7 @@ image alone.
 
 from .difference import gradient, l1, l2
 from .laplace import laplace
-from .overlap import cross_entropy, dice
+from .overlap import balanced, cross_entropy, dice
 from .ssim import ssim
 
 LOSSES = {
@@ -18,8 +18,9 @@ LOSSES = {
     "laplace": laplace,
     "dice": dice,
     "cross_entropy": cross_entropy,
+    "balanced": balanced,
 }
-OVERLAP = frozenset({"dice", "cross_entropy"})
+OVERLAP = frozenset({"dice", "cross_entropy", "balanced"})
 WHOLE = frozenset({"laplace"})
 
 __all__ = ["LOSSES", "OVERLAP", "WHOLE"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import Refusal, UsageError
+from ..errors import Refusal
 from ..profile import smooth
 from ..space import resample
 from ..volume import Volume
@@ -19,24 +19,6 @@ GREY, FLUID = 80.0, 25.0  # of the T1: below grey matter, brightness approaches 
 TELLS = 0.3  # correlation of scan and T1 in healthy tissue, from which on one may be read from the other
 DOUBT = 0.02  # weight of the whole brain beside the neighbourhood of a lesion, as a share of its voxels
 WIDTHS = (2.0, 4.0, 8.0, 16.0)  # mm: lesions are filled from as near as there is something
-
-
-def asked(lesions: str, *, given: bool) -> None:
-    """Where lesions are is never guessed.
-
-    Parameters
-    ----------
-    lesions : {"inpaint", "keep"}
-    given : bool
-        Whether there is a mask.
-
-    Raises
-    ------
-    UsageError
-        If lesions are to be kept and nobody says where they are.
-    """
-    if lesions == "keep" and not given:
-        raise UsageError("--lesions keep needs a mask, isomorph does not guess where lesions are; add --lesion-mask.")
 
 
 def healed(scan: Volume, mask: Volume) -> Volume:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..labels import TISSUES
+from ..labels import LESION, TISSUES
 from ..space import reliability
 from ..volume import Volume
 from .anatomy import Strip
@@ -46,6 +46,7 @@ class Generator:
     own: Share = 0.0  # share of samples of a head with a real T1 in which a T1-weighted scan is that T1, not painted
     dropout: Share = 0.0  # share of samples of which a random subset of the channels is there
     lesions_in_target: bool = False  # else the target is painted as if they had healed
+    lesions_in_labels: bool = False  # what is mostly lesion bears the number of one; else that of what was there before
 
     def __post_init__(self) -> None:
         bounded("own", "Share", self.own)
@@ -95,7 +96,7 @@ class Generator:
             if kept or k == self.target
         }
         kept = [scans[k] if there else None for k, there in enumerate(recipe["kept"])]
-        return Sample(self._image(kept, head), self._truth(scans, target, head), head.reference.labels, recipe)
+        return Sample(self._image(kept, head), self._truth(scans, target, head), self._labels(head), recipe)
 
     def _kept(self, rng: Random) -> list[bool]:
         """Which channels are there: all; or any subset but none, each as likely."""
@@ -111,6 +112,12 @@ class Generator:
             device = empty.device
             data += [reliability(*scan.measured, *head.grid, device)[None] if scan else empty for scan in scans]
         return Volume(torch.cat(data), head.grid.affine)
+
+    def _labels(self, head: Head) -> Volume:
+        labels, lesions, _ = head.reference
+        if not self.lesions_in_labels or lesions is None:
+            return labels
+        return labels.with_data(labels.data.masked_fill(lesions.data.sum(0, keepdim=True) > 0.5, LESION))
 
     def _truth(self, scans: dict[int, Scan], target: Volume | None, head: Head) -> Volume:
         """A clean channel; or the real image; or the same anatomy as an MP-RAGE."""

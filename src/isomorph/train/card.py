@@ -9,7 +9,6 @@ from typing import Any
 
 from .. import config
 from ..config import Recipe
-from ..structures import STRUCTURES
 from .check import images
 from .corpus import Head
 
@@ -31,7 +30,7 @@ def card(
     table = config.to_dict(recipe)
     table["training"]["segmenter"] = Path(recipe.training.segmenter).name  # a path is nobody's business
     scans, maps = images(recipe.generator)
-    labels = {"labels": list(STRUCTURES)} if recipe.kind == "segmentation" else {}
+    labels = {"labels": list(recipe.classes)} if recipe.kind == "segmentation" else {}
     through = {"segmenter": segmenter} if segmenter else {}
     return {
         "name": recipe.name,

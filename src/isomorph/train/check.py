@@ -6,9 +6,10 @@ import torch
 
 from ..config import Recipe, Stage, stage_generator
 from ..errors import UsageError
+from ..labels import LABELS
 from ..losses import OVERLAP
 from ..nets import NETWORKS, build
-from ..structures import STRUCTURES
+from ..structures import class_table
 from ..synth import Generator
 
 MOST = 1024  # samples in a batch: sample numbers of different steps never meet
@@ -97,7 +98,8 @@ def _inputs(recipe: Recipe, stage: Stage, number: int) -> None:
 def _outputs(recipe: Recipe) -> None:
     outputs = recipe.network.arguments.get("outputs", 1)
     if recipe.kind == "segmentation":
-        wanted, why = len(STRUCTURES), "one for each structure"
+        wanted, why = len(recipe.classes), "one for each class"
+        _classes(recipe.classes)
         if recipe.network.residual:
             raise UsageError("a segmentation adds nothing to its input; leave network.residual out.")
     else:
@@ -106,6 +108,15 @@ def _outputs(recipe: Recipe) -> None:
     if outputs != wanted:
         raise UsageError(
             f"the network gives {outputs} outputs, {wanted} are wanted: {why}; set network.arguments.outputs={wanted}."
+        )
+
+
+def _classes(classes: tuple[int, ...]) -> None:
+    told = class_table(classes)
+    if classes[:1] != (0,) or any(number not in LABELS or told[number] != k for k, number in enumerate(classes)):
+        raise UsageError(
+            f"classes is {list(classes)}; give 0, the background, then numbers of isomorph.labels, each once, "
+            "of a pair the left one."
         )
 
 

@@ -15,16 +15,17 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ..config import Recipe
-from ..errors import IsomorphError, UsageError
+from ..errors import IsomorphError, SetupError
 from ..interrupt import Interrupted, listening
 from ..nets import build
-from ..weights import load_model, read_card, save_model
+from ..weights import read_card, save_model
+from .begin import begin_with
 from .card import card
 from .check import check
 from .checkpoint import load_checkpoint, open_folder, save_checkpoint
 from .corpus import Head
 from .journal import Journal
-from .machine import accelerator, agreed, deaf, spare, writing
+from .machine import accelerator, agreed, deaf, ended, spare, writing
 from .muon import Muon
 from .objective import Objective
 from .pictures import draw
@@ -76,7 +77,7 @@ def train(
     UsageError
         If `out` holds another run, the recipe does not fit together, or holds out a head that is not there.
     SetupError
-        If the folder cannot be written, or the disk is full.
+        If the folder cannot be written, or the disk is full; E807 if a process that makes samples was ended.
     IsomorphError
         If the loss is no longer finite.
     """
@@ -103,6 +104,14 @@ def train(
             if run.whole:
                 run.save()
             raise
+        except (RuntimeError, EOFError, ConnectionError) as error:
+            if not ended(error):
+                raise
+            with signals.held():
+                if run.whole:
+                    run.save()
+            said = "a process that makes samples was ended, perhaps for want of memory"
+            raise SetupError(f"E807 {said}; go on with --resume, and with fewer --workers.") from None
     if run.main and not run.published():  # the model file went astray
         run.publish()
     return run.model
@@ -140,7 +149,7 @@ class Run:
         torch.manual_seed(settings.seed)
         network = build(recipe.network.kind, recipe.network.arguments, recipe.network.residual)
         if start:
-            _begin_with(network, start)
+            begin_with(network, start)
         average = copy.deepcopy(network).requires_grad_(False)
         optimiser = OPTIMISERS[settings.optimiser](network.parameters(), weight_decay=settings.weight_decay)
         open_folder(out, recipe, resume=resume, write=self.main)
@@ -243,7 +252,7 @@ class Run:
         """Write a checkpoint."""
         if not self.main:
             return
-        state: dict[str, Any] = {"step": self.step, "seconds": self.seconds, "losses": self.losses}
+        state: dict[str, Any] = {"step": self.step, "seconds": self.spent, "losses": self.losses}
         if self.accelerator.scaler is not None:
             state["scaler"] = self.accelerator.scaler.state_dict()
         save_checkpoint(self.out, state, self.bare, self.average, self.optimiser.optimizer)
@@ -255,7 +264,7 @@ class Run:
             scores, rows = validate(self.average, self.recipe, self.held_out, self.accelerator)
             with writing("the picture of a validation"):
                 draw(self.out / "validation" / f"{self.step:07d}.png", rows)
-        table = card(self.recipe, self.trained, self.step, self.seconds, scores, self.objective.sha256)
+        table = card(self.recipe, self.trained, self.step, self.spent, scores, self.objective.sha256)
         with writing(self.model.name):
             save_model(self.model, self.average, table)
         self.log({"step": self.step, **scores})
@@ -270,10 +279,3 @@ class Run:
             with writing(self.journal.path.name):
                 self.journal.write(entry)
             self.report(entry)
-
-
-def _begin_with(network: nn.Module, start: str) -> None:
-    try:
-        network.load_state_dict(load_model(start).network.state_dict())
-    except RuntimeError:
-        raise UsageError(f"{Path(start).name} holds another network than the recipe asks for; see its card.") from None

@@ -97,6 +97,14 @@ def spare(accelerator: Any) -> int:
 
 
 def deaf(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; only the one that trains should answer."""
+    """Ctrl-C, and the SIGTERM of a cluster, reach every process; only the one that trains should answer.
+
+    It ends the others itself, by SIGTERM: the first one is not heard, the next one is.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
+def ended(error: Exception) -> bool:
+    """Whether an error says that a process that makes samples is no more; torch says it in words, a pipe just ends."""
+    return isinstance(error, EOFError | ConnectionError) or str(error).startswith("DataLoader worker (pid")

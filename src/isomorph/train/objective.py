@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..config import Recipe, Stage
 from ..errors import UsageError
 from ..losses import LOSSES, OVERLAP, WHOLE
-from ..structures import STRUCTURES, class_map
+from ..structures import class_map
 from ..weights import Model, load_model
 from .source import Batch
 
@@ -39,7 +39,7 @@ class Objective:
         self, recipe: Recipe, device: torch.device, autocast: Callable[[], AbstractContextManager[object]]
     ) -> None:
         self.segments, self.autocast = recipe.kind == "segmentation", autocast
-        self.classes: tuple[int, ...] = STRUCTURES
+        self.classes = recipe.classes
         self.segmenter: nn.Module | None = None
         self.sha256 = ""
         if not self.segments and any(stage.loss.keys() & OVERLAP for stage in recipe.training.stages):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..config import Recipe, Stage
-from ..structures import STRUCTURES, class_map
+from ..structures import class_map
 from .corpus import Head
 from .source import Batch, Samples
 
@@ -30,7 +31,7 @@ def validate(
     """Scores, and pictures of a few samples: the inputs, what the network made of them, and the truth.
 
     Mean absolute error and PSNR (white matter = 1, inside the brain), or, of a segmentation, the mean Dice overlap of
-    the structures. The last stage of the recipe decides what the samples look like, so that scores of different stages
+    its classes. The last stage of the recipe decides what the samples look like, so that scores of different stages
     can be compared.
 
     Parameters
@@ -43,7 +44,7 @@ def validate(
     """
     network.eval()
     samples, (stage, _) = Samples(recipe, heads), recipe.training.at(recipe.training.steps)
-    score = _labels if recipe.kind == "segmentation" else _image
+    score = partial(_labels, recipe.classes) if recipe.kind == "segmentation" else _image
     found: list[dict[str, float]] = []
     rows: list[Row] = []
     for number in range(recipe.training.validate_samples):
@@ -68,13 +69,14 @@ def _image(prediction: Tensor, sample: Batch) -> tuple[dict[str, float], Row]:
     return {"mae": error.abs().mean().item(), "psnr": psnr}, [*image, *uncertainty, *sample.target]
 
 
-def _labels(prediction: Tensor, sample: Batch) -> tuple[dict[str, float], Row]:
-    number, known = class_map(sample.labels[None], STRUCTURES)
+def _labels(classes: tuple[int, ...], prediction: Tensor, sample: Batch) -> tuple[dict[str, float], Row]:
+    number, known = class_map(sample.labels[None], classes)
     guess, truth, there = prediction.argmax(0), number[0, 0], known[0, 0] > 0
     overlaps = []
-    for k in range(1, len(STRUCTURES)):
+    for k in range(1, len(classes)):
         a, b = (guess == k) & there, (truth == k) & there
         if b.any():
             overlaps.append(2 * (a & b).sum().item() / (a.sum() + b.sum()).item())
-    grey = 1 / (len(STRUCTURES) - 1)  # each structure its own grey
-    return {"dice": sum(overlaps) / max(len(overlaps), 1)}, [guess * grey, truth * grey]
+    none = float(not guess[there].any())  # where there is nothing to be found: whether nothing was
+    grey = 1 / (len(classes) - 1)  # each structure its own grey
+    return {"dice": sum(overlaps) / len(overlaps) if overlaps else none}, [guess * grey, truth * grey]

@@ -1,0 +1,52 @@
+"""Weights of another model to begin with, as far as they fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UsageError
+from ..weights import load_model
+
+ENOUGH = 0.9  # share of the weights that must fit: with less it is another network
+
+
+def begin_with(network: nn.Module, start: str) -> None:
+    """Take over the weights of a model [1]_.
+
+    A network with further inputs ignores them at first; a last layer with other outputs begins as it is.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Changed in place.
+    start : name or file of the model
+
+    Raises
+    ------
+    UsageError
+        If the model holds another network.
+
+    References
+    ----------
+    .. [1] Yosinski et al., NeurIPS 2014, arXiv:1411.1792
+    """
+    own, old = network.state_dict(), load_model(start).network.state_dict()
+    fitting = {key: fitted for key, x in own.items() if (fitted := _fitted(old.get(key), x)) is not None}
+    taken, all_ = (sum(x.numel() for x in weights.values()) for weights in (fitting, own))
+    if old.keys() != own.keys() or taken < ENOUGH * all_:
+        raise UsageError(f"{Path(start).name} holds another network than the recipe asks for; see its card.")
+    network.load_state_dict(own | fitting)
+
+
+def _fitted(old: Tensor | None, like: Tensor) -> Tensor | None:
+    """Weights as they are, or with zeros for inputs that are new; None if they are those of something else."""
+    if old is None or old.ndim != like.ndim:
+        return None
+    if old.shape == like.shape:
+        return old
+    if old.ndim < 2 or old[:, :1].shape != like[:, :1].shape or old.shape[1] > like.shape[1]:
+        return None
+    return torch.cat([old, torch.zeros_like(like[:, old.shape[1] :])], 1)
