@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import multiprocessing
-import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
 
@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from isomorph.losses import LOSSES
 from isomorph.nets import NETWORKS, build
+from isomorph.predict.memory import most_resident
 from isomorph.train.schedule import update
 
 
@@ -66,9 +67,9 @@ def measure(step: Step, device: torch.device, seconds: float) -> dict[str, float
         wait()
         steps += 1
     elapsed = (time.perf_counter() - start) / steps
-    peak = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
     flops = counter.get_total_flops()
-    memory = peak if peak is not None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    held = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else most_resident()
+    memory = (held or math.nan) / 1e9
     return {"steps": 1 / elapsed, "work": flops / 1e12, "speed": flops / elapsed / 1e12, "memory": memory}
 
 

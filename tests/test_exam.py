@@ -13,9 +13,10 @@ from phantoms import CARD, LESION, centred, save, scan, world_of
 from typer.testing import CliRunner
 
 from isomorph.cli import app
-from isomorph.errors import SetupError, UsageError
+from isomorph.errors import NothingFound, SetupError, UsageError
 from isomorph.nets import Compact
 from isomorph.predict import Options, synthesise
+from isomorph.predict.batch import Listeners
 from isomorph.predict.channels import together
 from isomorph.predict.exam import fused, reference
 from isomorph.predict.plan import plan
@@ -170,10 +171,82 @@ def test_an_exam_from_files_to_a_file(tmp_path: Path, identity_file: Path) -> No
     assert predict_scans(files, out, options).outcomes[0].message[:4] == "E705"
     into = Options(**{**vars(options), "overwrite": True})
     assert predict_scans(files, files[1], into).outcomes[0].message[:4] == "E701"
-    (tmp_path / "bad.nii.gz").write_bytes(b"")
-    broken = predict_scans([files[0], tmp_path / "bad.nii.gz"], tmp_path / "no.nii.gz", options)
-    assert broken.outcomes[0].message.startswith("E101 bad.nii.gz ")  # which of them
-    assert not (tmp_path / "no.nii.gz").exists()
+
+
+@pytest.mark.usefixtures("registration")
+def test_a_bad_scan_is_left_out_of_its_exam_and_told(tmp_path: Path, identity_file: Path) -> None:
+    good, bad, gone = save(head(3.0), tmp_path / "good.nii.gz"), tmp_path / "bad.nii.gz", tmp_path / "gone.nii.gz"
+    bad.write_bytes(b"")
+    options = Options(model=str(identity_file), flip=False, threads=1)
+    alone = predict_scans([good], tmp_path / "alone.nii.gz", options)
+    shown: list[tuple[Volume, Volume]] = []
+    to = Listeners(watch=lambda _, scan, t1: shown.append((scan, t1)))
+    rest = predict_scans([bad, good], tmp_path / "rest.nii.gz", options, to)
+    assert (alone.exit_code, rest.exit_code) == (0, 0)
+    assert (tmp_path / "rest.nii.gz").read_bytes() == (tmp_path / "alone.nii.gz").read_bytes()
+    assert shown[0][0].shape == head(3.0).shape
+    (warning,) = rest.outcomes[0].warnings
+    assert warning == "W604 left out of the exam: E101 bad.nii.gz the file is empty; fetch it again"
+    card = json.loads((tmp_path / "rest.json").read_text())
+    assert (card["input"]["file"], card["status"]) == ("good.nii.gz", "done_with_warnings")
+    assert predict_scans([bad, good], tmp_path / "rest.nii.gz", options).outcomes[0].status == "skipped"
+    save(head(4.0), bad)  # fetched again
+    assert predict_scans([bad, good], tmp_path / "rest.nii.gz", options).outcomes[0].message[:4] == "E705"
+    bad.write_bytes(b"")
+    none = predict_scans([bad, gone], tmp_path / "none.nii.gz", options)
+    said = "E101 bad.nii.gz the file is empty, and 1 more of this exam cannot be used; fetch it again"
+    assert (none.exit_code, none.outcomes[0].message) == (5, said)
+    mask = Options(**{**vars(options), "lesion_mask": str(good)})  # drawn on a scan that cannot be read
+    assert predict_scans([bad, good], tmp_path / "none.nii.gz", mask).outcomes[0].message.startswith("E101 bad.nii.gz")
+    pair = Options(**{**vars(options), "model": str(channels_file(tmp_path, 0.0))})  # that needs both
+    assert predict_scans([bad, good], tmp_path / "none.nii.gz", pair).outcomes[0].message.startswith("E101 bad.nii.gz")
+    assert not (tmp_path / "none.nii.gz").exists()
+
+
+@pytest.mark.usefixtures("registration")
+def test_each_folder_of_scans_is_an_exam(tmp_path: Path, identity_file: Path) -> None:
+    root, out = tmp_path / "exams", tmp_path / "out"
+    for name in ("a/t1", "a/t2", "b/later/flair", "c/bad"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        save(head(3.0, moved=name == "a/t2"), root / f"{name}.nii.gz")
+    (root / "c" / "bad.nii.gz").write_bytes(b"")
+    (root / "a" / "mask.nii.gz").write_bytes(b"")
+    options = Options(model=str(identity_file), flip=False, threads=1, exams=True)
+    summary = predict_scans([root], out, options)
+    assert summary.line.startswith("3 scans: 1 done, 1 done with warnings, 1 refused; exit code 4")
+    assert [(o.name, o.status) for o in summary.outcomes] == [
+        ("a", "done_with_warnings"), ("b/later", "done"), ("c", "refused")
+    ]  # fmt: skip
+    assert summary.outcomes[2].line.startswith("ERROR E101 c: bad.nii.gz the file is empty")
+    assert {p.relative_to(out).as_posix() for p in out.rglob("*.nii.gz")} == {
+        "a_desc-synth_T1w.nii.gz", "b/later_desc-synth_T1w.nii.gz"
+    }  # fmt: skip
+    card = json.loads((out / "a_desc-synth_T1w.json").read_text())
+    assert [part["file"] for part in card["exam"]] == ["t1.nii.gz", "t2.nii.gz"]
+    again = predict_scans([root / "a", root / "b"], out, options)  # as `exams/*` gives them, and so in the same place
+    assert [o.status for o in again.outcomes] == ["skipped", "done"]
+    (tmp_path / "one").mkdir()
+    assert predict_scans([root / "a"], tmp_path / "one" / "a.nii.gz", options).exit_code == 0
+
+
+def test_what_is_no_folder_of_exams_is_told_before_any_work(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        save(head(), tmp_path / "in" / name / "scan.nii.gz")
+    with pytest.raises(UsageError, match="2 exams need a folder as output"):
+        plan([tmp_path / "in"], tmp_path / "t1.nii.gz", exams=True)
+    with pytest.raises(UsageError, match=r"--exams takes folders, 'scan.nii.gz' is none; give"):
+        plan([tmp_path / "in" / "a" / "scan.nii.gz"], tmp_path / "out", exams=True)
+    with pytest.raises(NothingFound, match="no such"):
+        plan([tmp_path / "gone"], tmp_path / "out", exams=True)
+    (tmp_path / "other" / "a").mkdir(parents=True)
+    save(head(), tmp_path / "other" / "a" / "scan.nii.gz")
+    with pytest.raises(UsageError, match="would both become a_desc-synth_T1w"):
+        plan([tmp_path / "in" / "a", tmp_path / "other"], tmp_path / "out", exams=True)
+    pair = Options(model=str(channels_file(tmp_path, 0.5)), exams=True)
+    with pytest.raises(UsageError, match="in an order, which --exams cannot know; name the files"):
+        predict_scans([tmp_path / "in"], tmp_path / "out", pair)
+    assert not list((tmp_path / "out").rglob("*.nii.gz"))
 
 
 def channels_file(folder: Path, dropout: float) -> Path:

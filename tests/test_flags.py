@@ -15,13 +15,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from brains import network_file
+from brains import finder_file, network_file
 from phantoms import CARD, LESION, save, world_of
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from isomorph import cli, io
 from isomorph.nets import UNet
+from isomorph.predict.prepare import prepare
+from isomorph.space import onto
 from isomorph.volume import Volume
 from isomorph.weights import save_model
 
@@ -70,6 +72,17 @@ def fast(case: Case) -> None:
     assert card["model"]["name"] == "identity"
 
 
+def exams(case: Case) -> None:
+    exam = case.folder / "exam"
+    exam.mkdir()
+    (exam / "scan.nii.gz").write_bytes(case.scan.read_bytes())
+    (exam / "bad.nii.gz").write_bytes(b"")
+    card, said = case.run("--exams", "--no-flip", scan=exam)
+    assert card["input"]["file"] == "scan.nii.gz"
+    assert "W604" in {warning["code"] for warning in card["warnings"]}
+    assert "W604 left out of the exam: E101 bad.nii.gz" in said
+
+
 def hounsfield(case: Case) -> None:
     image = nib.load(case.scan)
     x = image.get_fdata()
@@ -103,6 +116,19 @@ def lesions(case: Case) -> None:
     true = io.load(case.mask, kind="image")
     volume = float((true.data > 0.5).sum()) * np.prod(true.spacing)
     assert 0.3 * volume < changed.sum() < 4 * volume  # mm3: of the lesion and its rim, nowhere else
+
+
+def found(case: Case) -> None:
+    mask, network = case.folder / "found.nii.gz", finder_file(case.folder / "finder.safetensors")
+    card, _ = case.run("--lesions", "keep", "--finder", network, "--write-lesion-mask", mask, "--no-flip")
+    image, t1 = nib.load(mask), nib.load(case.out)
+    np.testing.assert_allclose(image.affine, t1.affine, atol=1e-6)
+    assert (image.shape, image.get_data_dtype()) == (t1.shape, np.uint8)
+    ready = prepare(io.read(case.scan).volume, 4)
+    bright = onto(ready.image, ready.shape, ready.affine).data[0] > 0.75  # as this network sees it
+    assert ((image.get_fdata() > 0) != (bright & ready.view).numpy()).mean() < 1e-4  # but for rounding
+    assert card["lesions"]["volume_mm3"] == pytest.approx(float(bright.sum()), rel=1e-2)
+    assert json.loads(io.sidecar_path(mask).read_text())["fingerprint"] == card["fingerprint"]
 
 
 def uncertain(case: Case) -> None:
@@ -170,10 +196,12 @@ def reported(case: Case) -> None:
 
 
 FLAGS: dict[Callable[[Case], None], str] = {
+    exams: "--exams",
     fast: "--model --device --threads --precision --no-flip",
     hounsfield: "--ct",
     compatible: "--compat",
     lesions: "--lesions --lesion-mask",
+    found: "--finder --write-lesion-mask",
     uncertain: "--uncertainty",
     segmented: "--segmentation --volumes --segmenter",
     on_its_grid: "--grid",
@@ -200,23 +228,41 @@ def test_no_option_is_left_out() -> None:
     [
         ("--model none", 6, "E904 no model called 'none'; choose from"),
         ("--model {bad}", 6, "E902 bad.safetensors is damaged"),
+        ("--exams", 2, "--exams takes folders, 'scan.nii.gz' is none; give the folder of the exams"),
         ("--device abacus", 2, "--device is 'abacus'; choose from auto, cpu"),
         ("--threads 0", 2, "--threads is 0; give 1 or more"),
         ("--precision fp8", 2, "--precision is 'fp8'; choose from auto"),
         ("--compat spm", 2, "--compat is 'spm'; choose from"),
         ("--compat github", 6, "E906 identity .*; "),
         ("--lesions paint", 2, "--lesions is 'paint'; choose from inpaint"),
-        ("--lesions keep", 2, "--lesions keep needs a mask, .*; add --lesion-mask"),
+        ("--finder none", 2, "--finder is for --lesions keep without a mask; say so"),
+        ("--finder none --lesions keep", 6, "E904 no model called 'none'; choose from"),
+        ("--lesions keep --finder {model}", 6, "E906 identity does not find lesions in a scan; choose"),
+        ("--write-lesion-mask {folder}/mask.nii", 2, "--write-lesion-mask writes the mask that is used; add --lesions"),
+        (
+            "--lesions keep --finder {finder} --write-lesion-mask {folder}/mask.txt",
+            2,
+            "output name 'mask.txt' must end",
+        ),
+        (
+            "--lesions keep --finder {finder} --write-lesion-mask {folder}/t1.nii",
+            2,
+            "--write-lesion-mask t1.nii is another output too, or shares its JSON; rename",
+        ),
+        ("--lesions keep --finder {finder} --write-lesion-mask {scan}", 5, "E701 scan.nii.gz: .*; choose another"),
+        ("--lesions keep --finder {finder} --compat github", 6, "E906 identity .*; "),
         ("--lesion-mask {folder}/gone.nii.gz", 5, "E108 scan.nii.gz: gone.nii.gz cannot be opened .*; check the path"),
         ("--lesion-mask {empty}", 5, "E507 scan.nii.gz: no lesion of the mask lies in the scan; give the mask"),
         ("--uncertainty {folder}/wide.txt", 2, "output name 'wide.txt' must end in .*; add one"),
         ("--uncertainty {folder}/t1.nii", 2, "--uncertainty t1.nii is another output too, or shares its JSON; rename"),
-        ("--uncertainty {scan}", 5, "E701 scan.nii.gz: the output is the input itself.*; choose another"),
+        ("--uncertainty {scan}", 5, "E701 scan.nii.gz: the output scan.nii.gz is the input itself.*; choose another"),
         ("--uncertainty {there}", 5, "E705 scan.nii.gz: there.nii.gz exists already; choose another"),
         ("--segmenter none --segmentation {folder}/labels.nii", 6, "E904 no model called 'none'; choose from"),
         ("--segmenter none", 2, "--segmenter is for --segmentation and --volumes; add one of them"),
         ("--segmentation {folder}/labels.txt", 2, "output name 'labels.txt' must end in .*; add one"),
         ("--volumes {folder}/table.txt", 2, "--volumes is 'table.txt'; give the name of a table that ends in .csv"),
+        ("--volumes {foreign}", 2, "--volumes: E705 foreign.csv exists and is no table of volumes.*; choose another"),
+        ("--segmentation {there} --segmenter {eyes}", 5, "E705 scan.nii.gz: there.nii.gz exists already; choose"),
         ("--grid 2mm", 2, "--grid is '2mm'; choose from 1mm, input"),
         ("--max-memory 0", 2, "--max-memory is 0.0; give GB, more than 0"),
         (
@@ -234,7 +280,10 @@ def test_each_refusal_names_what_is_wrong_and_what_to_do(
 ) -> None:  # fmt: skip
     files = {"scan": phantom_file, "folder": tmp_path, "bad": tmp_path / "bad.safetensors"}
     files["bad"].write_bytes(b"bad")
+    (tmp_path / "foreign.csv").write_text("a,b")
+    files["foreign"], files["eyes"] = tmp_path / "foreign.csv", network_file(tmp_path / "eyes.safetensors")
     files["empty"] = save(phantom.with_data(phantom.data * 0), tmp_path / "empty.nii.gz")
+    files |= {"model": identity_file, "finder": finder_file(tmp_path / "finder.safetensors")}
     files["there"] = save(phantom, tmp_path / "there.nii.gz")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     model = [] if "--model" in options else ["--model", str(identity_file)]

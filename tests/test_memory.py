@@ -77,16 +77,18 @@ def test_slabs_are_small() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the peak of one process")
 @pytest.mark.parametrize(
-    ("kind", "precision", "values"),
+    ("kind", "arguments", "precision", "values"),
     [
-        ("cascade", "fp32", VALUES),
-        ("cascade", "fp32", FEWER),
-        ("cascade", "bf16", VALUES),
-        ("unet", "fp32", VALUES),
-        ("unet", "fp32", FEWER),
+        ("cascade", {}, "fp32", VALUES),
+        ("cascade", {}, "fp32", FEWER),
+        ("cascade", {}, "bf16", VALUES),
+        ("unet", {}, "fp32", VALUES),
+        ("unet", {"features": 16}, "fp32", FEWER),
     ],
 )
-def test_the_peak_that_is_predicted_is_the_one_that_is_measured(kind: str, precision: str, values: int) -> None:
+def test_the_peak_that_is_predicted_is_that_which_is_measured_and_some_more(
+    kind: str, arguments: dict[str, int], precision: str, values: int
+) -> None:
     """Alone in a process; a network of the shipped widths, of which the memory, not the result, is looked at."""
     ask = f"""
 import json, torch
@@ -97,7 +99,7 @@ from isomorph.predict.memory import peak, resident
 from isomorph.volume import Volume
 from isomorph.weights import Model
 torch.set_num_threads(1)
-network = NETWORKS[{kind!r}]().eval()
+network = NETWORKS[{kind!r}](**{arguments!r}).eval()
 card = {{"name": "any", "white_matter": 1.0, "arguments": {{}}}}
 model, how = Model(network, card, "0" * 64), Options(flip=False, precision={precision!r})
 scan = Volume(torch.rand(1, 128, 112, 96), torch.eye(4).numpy())
@@ -112,7 +114,7 @@ print(json.dumps([said, most, before]))
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     said, most, before = json.loads(done.stdout.splitlines()[-1])
-    assert 0.8 < said / most < 1.25, (said / 1e6, most / 1e6, before / 1e6)
+    assert 1 < said / most < 1.5, (said / 1e6, most / 1e6, before / 1e6)  # never less, or a limit would be broken
     assert most - before > 50e6  # or nothing was measured
 
 
@@ -161,6 +163,29 @@ print(outside, inside, kept, resident() - before)
     assert inside < outside / 3  # a small block above a freed one may make the next begin elsewhere, once or twice
     assert kept > 90e6
     assert after < 10e6
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc is told")
+def test_memory_that_is_scarce_is_given_back_at_once_in_small_pieces_too() -> None:
+    """Every other block of 2 MB is freed: what lies between others stays, unless it was asked of the system alone."""
+    code = """
+import torch
+from contextlib import nullcontext
+from isomorph.predict.heap import spared_memory
+from isomorph.predict.memory import resident
+for room in (nullcontext, spared_memory):
+    torch.ones(30_000_000, dtype=torch.uint8)  # from now on glibc itself takes blocks of less from one heap
+    with room():
+        before = resident()
+        blocks = [torch.ones(2_000_000, dtype=torch.uint8) for _ in range(100)]
+        del blocks[::2]
+        print(resident() - before)
+    del blocks
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    kept, spared = map(float, done.stdout.split())
+    assert spared < 115e6
+    assert kept > 150e6
 
 
 @pytest.mark.parametrize("said", ["MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"])

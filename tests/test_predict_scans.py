@@ -20,9 +20,10 @@ from phantoms import centred, save, scan, world_of
 from isomorph import io
 from isomorph.errors import NothingFound, SetupError, UsageError
 from isomorph.predict import Options
+from isomorph.predict.batch import Listeners
 from isomorph.predict.outcome import Outcome
 from isomorph.predict.plan import plan
-from isomorph.predict.scans import Listeners, predict_scans
+from isomorph.predict.scans import predict_scans
 from isomorph.predict.screen import screen
 from isomorph.volume import Volume
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -14,11 +15,12 @@ import pytest
 from brains import network_file
 
 from isomorph.cli import _fail, app
+from isomorph.console import importing
 from isomorph.weights import collected, read_card, shipped
 
 COMMANDS = (
     "predict", "check", "models", "demo", "corpus", "generate", "priors", "synthsr", "convert-weights", "train",
-    "improve",
+    "improve", "segment",
 )  # fmt: skip
 
 
@@ -198,6 +200,24 @@ def test_a_message_is_escaped_whoever_wrote_it(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         _fail("a\x1b[2J\nb", 1)
     assert capsys.readouterr().err == "ERROR a\\x1b[2J b\n"
+
+
+@pytest.mark.parametrize("command", ["predict", "segment"])
+def test_a_path_alone_is_told_in_one_line(command: str) -> None:
+    done = isomorph(command, "scan.nii.gz")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "scan.nii.gz alone was given; give at least one scan and the output" in done.stderr
+
+
+def test_what_is_imported_is_not_searched_for_cycles_and_the_rest_is() -> None:
+    before = gc.get_freeze_count()
+    with importing():
+        assert not gc.isenabled()
+        kept = [[]]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > before
+    assert kept
+    gc.unfreeze()
 
 
 def test_no_threads_are_refused(phantom_file: Path, tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_rows_of_many_at_once_are_all_there(tmp_path: Path) -> None:
 def test_a_table_of_somebody_else_is_never_touched(content: str, scan: Path, tmp_path: Path, options: dict) -> None:
     table = tmp_path / "v.csv"
     table.write_bytes(content.encode("latin-1"))
-    with pytest.raises(Refusal, match=r"E705 v\.csv exists and is no table of volumes"):
+    with pytest.raises(UsageError, match=r"--volumes: E705 v\.csv exists and is no table of volumes"):
         predict_scans([scan], tmp_path / "t1.nii.gz", Options(**options, volumes=str(table), overwrite=True))
     with pytest.raises(Refusal, match="E705"):
         add_row(table, "a", sidecar())

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -133,6 +134,24 @@ def test_the_original_network_survives_the_file(tmp_path):
     save_model(path, network, CARD | {"network": "unet", "arguments": {"features": 2, "levels": 3}}, half=False)
     x = torch.rand(1, 1, 8, 8, 8)
     assert torch.equal(load_model(path).network(x), network(x))
+
+
+@pytest.mark.parametrize("ask", [load_model, read_card])
+def test_a_file_that_may_not_be_read_is_no_bug(ask, tiny, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(SetupError, match=r"E904 .* cannot be read \(Permission denied\); check its permissions"):
+        ask(tiny)
+
+
+def test_only_the_card_is_read_of_a_file(tiny, monkeypatch):
+    cut = tiny.with_name("cut.safetensors")
+    content = tiny.read_bytes()
+    cut.write_bytes(content[: 8 + int.from_bytes(content[:8], "little")])
+    assert read_card(cut) == read_card(tiny)
 
 
 @pytest.mark.parametrize("path", shipped(), ids=lambda p: p.stem)

@@ -10,9 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import GONE, say, verbose
-from .errors import IsomorphError, escape
-from .train_commands import CT, DEBUG, corpus, generate, improve, priors, train
+from .console import GONE, importing, say, verbose
+from .errors import IsomorphError, UsageError, escape
+from .train_commands import CT, DEBUG, THREADS, corpus, generate, improve, priors, train
+
+DEVICE = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
+PRECISION = Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")]
+NO_FLIP = Annotated[bool, typer.Option("--no-flip", help="No mirrored pass: half the time.")]
+VOLUMES = Annotated[str | None, typer.Option(help="Table (.csv) of volumes, one row for each scan.")]
+SEGMENTER = Annotated[str | None, typer.Option(help="Another segmentation network: name or file.")]
+MAX_MEMORY = Annotated[float | None, typer.Option(help="GB that may be taken: the less, the slower.")]
+OVERWRITE = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there already.")]
+STRICT = Annotated[bool, typer.Option("--strict", help="Refuse scans of doubtful geometry or content.")]
 
 app = typer.Typer(
     name="isomorph",
@@ -44,45 +53,86 @@ def _door(
 @app.command()
 def predict(
     paths: Annotated[list[str], typer.Argument(metavar="IN... OUT", help="Scans or folders, then the output.")],
+    exams: Annotated[bool, typer.Option("--exams", help="IN are folders, each that holds scans an exam.")] = False,
     model: Annotated[str | None, typer.Option(help="Name of a model (see `isomorph models`) or a file.")] = None,
     ct: CT = False,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of the processor.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")] = None,
+    device: DEVICE = None,
+    threads: THREADS = None,
+    precision: PRECISION = None,
     compat: Annotated[
         str | None, typer.Option(help="freesurfer, github: as SynthSR, for its weights; none: ours.")
     ] = None,
-    no_flip: Annotated[bool, typer.Option("--no-flip", help="No mirrored pass: half the time.")] = False,
-    lesions: Annotated[str | None, typer.Option(help="With --lesion-mask: inpaint (default) or keep.")] = None,
+    no_flip: NO_FLIP = False,
+    lesions: Annotated[
+        str | None, typer.Option(help="inpaint (default) or keep, those of a mask or those found.")
+    ] = None,
     lesion_mask: Annotated[str | None, typer.Option(help="Image above 0.5 in lesions of the (first) scan.")] = None,
+    write_lesion_mask: Annotated[
+        str | None, typer.Option(help="The mask that is used, to write: an image, or a folder where T1s go into one.")
+    ] = None,
+    finder: Annotated[str | None, typer.Option(help="Another network that finds lesions: name or file.")] = None,
     uncertainty: Annotated[str | None, typer.Option(help="Image to write: how wrong each voxel may be.")] = None,
     segmentation: Annotated[
         str | None, typer.Option(help="Labels of the T1 to write: an image, or a folder where T1s go into one.")
     ] = None,
-    volumes: Annotated[str | None, typer.Option(help="Table (.csv) of volumes, one row for each scan.")] = None,
-    segmenter: Annotated[str | None, typer.Option(help="Another segmentation network: name or file.")] = None,
+    volumes: VOLUMES = None,
+    segmenter: SEGMENTER = None,
     grid: Annotated[str | None, typer.Option(help="Of the result: 1mm (default), or input, that of the scan.")] = None,
-    max_memory: Annotated[float | None, typer.Option(help="GB that may be taken: the less, the slower.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there already.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse scans of doubtful geometry or content.")] = False,
+    max_memory: MAX_MEMORY = None,
+    overwrite: OVERWRITE = False,
+    strict: STRICT = False,
     report: Annotated[Path | None, typer.Option(help="Pictures of input and output, as one HTML file.")] = None,
     debug: DEBUG = False,
 ) -> None:
     """Turn scans into 1 mm T1s: a file, or the files of one exam, into a file; files or a folder into a folder."""
     verbose(debug)
     inputs, output = _split(paths)
-    from .predict import Options
-    from .predict.scans import predict_scans
-    from .progress import watching
+    with importing():
+        from .predict import Options
+        from .predict.scans import predict_scans
+        from .progress import watching
 
     given = {"model": model, "device": device, "threads": threads, "precision": precision, "compat": compat}
-    given |= {"lesions": lesions, "lesion_mask": lesion_mask, "uncertainty": uncertainty}
-    given |= {"segmentation": segmentation, "volumes": volumes, "segmenter": segmenter}
+    given |= {"lesions": lesions, "lesion_mask": lesion_mask, "write_lesion_mask": write_lesion_mask, "finder": finder}
+    given |= {"segmentation": segmentation, "volumes": volumes, "segmenter": segmenter, "uncertainty": uncertainty}
     given |= {"grid": grid, "max_memory": max_memory}
-    flags = {"ct": ct, "flip": not no_flip, "overwrite": overwrite, "strict": strict}
+    flags = {"exams": exams, "ct": ct, "flip": not no_flip, "overwrite": overwrite, "strict": strict}
     options = Options(**_given(given | flags))
     with watching(report, inputs, overwrite=overwrite) as listeners:
         summary = predict_scans(inputs, output, options, listeners)
+        say(summary.line)
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def segment(
+    paths: Annotated[list[str], typer.Argument(metavar="T1... OUT", help="T1s or folders, then the labels.")],
+    volumes: VOLUMES = None,
+    segmenter: SEGMENTER = None,
+    device: DEVICE = None,
+    threads: THREADS = None,
+    precision: PRECISION = None,
+    no_flip: NO_FLIP = False,
+    grid: Annotated[str | None, typer.Option(help="Of the labels: 1mm (default), or input, that of the T1.")] = None,
+    max_memory: MAX_MEMORY = None,
+    overwrite: OVERWRITE = False,
+    strict: STRICT = False,
+    debug: DEBUG = False,
+) -> None:
+    """Name and measure the structures of T1s that are there, synthetic or real: labels into a file or a folder."""
+    verbose(debug)
+    inputs, output = _split(paths)
+    with importing():
+        from .predict import Options
+        from .predict.t1s import segment_t1s
+        from .progress import watching
+
+    given = {"volumes": volumes, "segmenter": segmenter, "device": device, "threads": threads, "precision": precision}
+    given |= {"grid": grid, "max_memory": max_memory, "segmentation": output}
+    flags = {"flip": not no_flip, "overwrite": overwrite, "strict": strict}
+    options = Options(**_given(given | flags))
+    with watching() as listeners:
+        summary = segment_t1s(inputs, options, listeners)
         say(summary.line)
     raise typer.Exit(summary.exit_code)
 
@@ -99,14 +149,15 @@ def synthsr(
     model: Annotated[str | None, typer.Option(help="Other weights, made by `isomorph convert-weights`.")] = None,
     disable_sharpening: Annotated[bool, typer.Option("--disable_sharpening", help="No unsharp mask.")] = False,
     disable_flipping: Annotated[bool, typer.Option("--disable_flipping", help="Half the time.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are there already.")] = False,
+    overwrite: OVERWRITE = False,
     debug: DEBUG = False,
 ) -> None:
     """In place of mri_synthsr of FreeSurfer: same options, same rules, its converted weights."""
     verbose(debug)
-    from .predict import Options
-    from .predict.synthsr import predict_synthsr, weights
-    from .progress import watching
+    with importing():
+        from .predict import Options
+        from .predict.synthsr import predict_synthsr, weights
+        from .progress import watching
 
     given: dict[str, Any] = {
         "model": weights(model, v1=v1, lowfield=lowfield),
@@ -134,7 +185,8 @@ def check(
 ) -> None:
     """Would these scans be accepted, and if not, why? Needs no model."""
     verbose(debug)
-    from .predict.screen import screen
+    with importing():
+        from .predict.screen import screen
 
     verdicts = screen(paths, ct=ct)
     for verdict in verdicts:
@@ -214,7 +266,7 @@ def _fail(message: str, code: int) -> None:
 
 def _split(paths: list[str]) -> tuple[list[str], str]:
     if len(paths) < 2:
-        raise typer.BadParameter("give at least one scan and the output, in this order.", param_hint="IN... OUT")
+        raise UsageError(f"{escape(paths[0])} alone was given; give at least one scan and the output, in this order.")
     return paths[:-1], paths[-1]
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 GONE = 141  # exit code of a program whose reader went away, as `head` does
 
@@ -45,3 +48,14 @@ def verbose(debug: bool) -> None:
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
     for noisy in ("matplotlib", "PIL", "nibabel"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import what is heavy sooner: Python would search again and again for cycles in what stays until the end."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -143,7 +143,7 @@ def _place(path: Path, content: bytes, overwrite: bool) -> None:
     except FileExistsError:
         raise present(path) from None
     except OSError as error:
-        raise trouble(error) from None
+        raise trouble(error, path) from None
 
 
 def _shown(sample: Sample, channels: int) -> dict[str, Tensor]:

@@ -194,7 +194,7 @@ def estimate(
     except FileExistsError:
         raise UsageError(f"{escape(out.name)} exists already; choose another output or --overwrite.") from None
     except OSError as error:
-        raise trouble(error) from None
+        raise trouble(error, out) from None
     return 4 if len(found) < len(jobs) else 0
 
 

@@ -16,8 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from .console import say
 
 if TYPE_CHECKING:
+    from .predict.batch import Listeners
     from .predict.outcome import Outcome
-    from .predict.scans import Listeners
     from .volume import Volume
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,8 @@ def watching(
     UsageError, SetupError
         If the report cannot be made, before any work.
     """
+    from .predict.batch import Listeners
     from .predict.outcome import BAD  # here, so that training runs where there is no image library
-    from .predict.scans import Listeners
 
     gallery = _Gallery(report, inputs, overwrite=overwrite) if report else None
     console = Console(stderr=True)

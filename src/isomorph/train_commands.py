@@ -74,7 +74,9 @@ def train(
     data: Annotated[Path, typer.Option(help="Folder of `isomorph corpus`, or its source, prepared into OUT/corpus.")],
     changes: CHANGES = None,
     resume: RESUME = False,
-    start: Annotated[str | None, typer.Option(help="Model, by name or file, whose weights to begin with.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Model, by name or file, whose weights to begin with, as far as they fit.")
+    ] = None,
     threads: THREADS = None,
     workers: WORKERS = None,
     debug: DEBUG = False,

@@ -16,6 +16,15 @@ from isomorph.errors import Refusal, UsageError
 from isomorph.io import container
 
 
+def test_a_download_that_stopped_early_is_truncated_and_not_too_large(tmp_path):
+    path = tmp_path / "scan.nii.gz"
+    noise = np.random.default_rng(0).random((96, 96, 96), dtype=np.float32)
+    nib.save(nib.Nifti1Image(noise, np.eye(4)), path)
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(Refusal, match=r"E104 the file is truncated \(3000 bytes cannot hold .*; fetch it again"):
+        io.read(path)
+
+
 def test_every_bit_flip_that_changes_the_image_is_detected(nifti):
     path = nifti()
     good = path.read_bytes()

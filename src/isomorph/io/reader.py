@@ -17,6 +17,7 @@ from isomorph.io.header import Header
 from isomorph.io.names import SUPPORTED, Notice, escape, is_ours, suffix
 from isomorph.volume import Volume
 
+KINDS = ("scan", "t1", "image")
 MAX_GB = 4.0
 PEEK = 1 << 16  # bytes in which header and sizes of extensions lie
 DEFLATE = 1032  # bytes that one compressed byte can at most become
@@ -84,7 +85,8 @@ def read(
     ct : bool
         Values are Hounsfield units; a CT stored 1024 too high is corrected.
     kind : str
-        ``scan`` applies all rules. ``image`` accepts label maps, masks and synthetic images too.
+        ``scan`` applies all rules, ``t1`` all but one: it accepts what isomorph made. ``image`` accepts label maps,
+        masks and synthetic images too.
     max_gb : float
         Limit on the decompressed size, in GB.
 
@@ -95,8 +97,8 @@ def read(
     UsageError
         A frame or kind that can never be.
     """
-    if kind not in ("scan", "image"):
-        raise UsageError(f"kind is 'scan' or 'image', not {kind!r}")
+    if kind not in KINDS:
+        raise UsageError(f"kind is one of {', '.join(KINDS)}, not {kind!r}")
     if frame != "mean" and not (isinstance(frame, int) and frame >= 0):
         raise UsageError(f"frame is 'mean' or a number from 0, not {frame!r}")
     try:
@@ -110,13 +112,13 @@ def _judged(file: _File, frame: int | str, ct: bool, kind: str) -> Scan:
     header = file.header
     place = geometry.decide(header.claims)
     notices = [*file.notices, *place.notices]
-    notices += geometry.extent(header.grid, place.affine) if kind == "scan" else []
+    notices += geometry.extent(header.grid, place.affine) if kind != "image" else []
     values, more, factor = voxels.values(file.header, file.data, frame)
     notices += more
     x = torch.from_numpy(values)
     source = _source(file, place, factor, frame)
     volume = Volume(x[None], place.affine)
-    if kind == "scan":
+    if kind != "image":
         thin = any(n.code in ("W202", "W203") for n in notices)
         seen = content.look(x, volume.spacing, ct=ct, thin=thin)
         if seen.ceiling is not None:
@@ -233,11 +235,14 @@ def _bytes_needed(header: Header, size: int, packed: str, limit: int, frame: int
     """Bytes to keep of a file, decided before a byte is allocated."""
     if packed == "none" and size < header.end:
         raise Refusal("E104", f"the file is truncated (need {header.end}, have {size} bytes)", "fetch it again")
-    if header.end > limit or (packed == "gzip" and header.end > DEFLATE * size):
+    if header.end > limit:
         reason = (
             f"the header claims {header.end / 1e9:.1f} GB in a file of {size / 1e6:.1f} MB (limit {limit / 1e9:.1f} GB)"
         )
         raise Refusal("E205", reason, container.BIGGER)
+    if packed == "gzip" and header.end > DEFLATE * size:
+        reason = f"the file is truncated ({size} bytes cannot hold an image of {header.end}, however packed)"
+        raise Refusal("E104", reason, "fetch it again")
     if frame == "mean":
         return header.end
     if int(frame) >= header.frames:

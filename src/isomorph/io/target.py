@@ -96,17 +96,18 @@ def check_output(
         raise UsageError(f"output name {said!r} must end in one of {' '.join(WRITABLE)}; add one")
     size = len(os.fsencode(path.name))
     if len(os.fsencode(sidecar_path(path).name)) + 8 > NAME_MAX or size > NAME_MAX:
-        raise Refusal("E704", f"output name has {size} bytes, {NAME_MAX} are possible", "shorten it")
+        raise Refusal("E704", f"output name {said[:40]}... has {size} bytes, {NAME_MAX} are possible", "shorten it")
     try:
         if Guard(inputs).harmed(path) is not None:
-            raise Refusal("E701", "the output is the input itself, or shares its JSON", "choose another output name")
+            reason = f"the output {said} is the input itself, or shares its JSON"
+            raise Refusal("E701", reason, "choose another output name")
         _refuse_links(path, root)
         _refuse_present(path, overwrite)
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise trouble(error) from None
+        raise trouble(error, path) from None
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise SetupError("E702 the output folder is not writable; choose another or change its permissions")
+        raise trouble(PermissionError(errno.EACCES, ""), path)
     return path
 
 
@@ -134,11 +135,12 @@ def present(path: Path) -> Refusal:
     return Refusal("E705", f"{escape(path.name)} exists already", "choose another output or --overwrite")
 
 
-def trouble(error: OSError) -> SetupError:
-    """What an error of the file system means to a user."""
+def trouble(error: OSError, path: PathLike) -> SetupError:
+    """What an error of the file system means to who wants to write a file."""
+    said = escape(Path(path).name)[:40]
     if error.errno in FULL:
-        return SetupError("E703 the disk or quota is full, nothing was left behind; make space, then run again")
+        return SetupError(f"E703 no room for {said}, nothing was left behind; make space on the disk, then run again")
     if error.errno == errno.ENAMETOOLONG:
-        return SetupError("E704 the output path is too long; shorten it")
+        return SetupError(f"E704 the path of the output {said} is too long; shorten it")
     why = os.strerror(error.errno).lower() if error.errno else "unknown error"
-    return SetupError(f"E702 the output cannot be written ({why}); choose another folder or change its permissions")
+    return SetupError(f"E702 {said} cannot be written ({why}); choose another folder or change its permissions")

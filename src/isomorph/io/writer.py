@@ -17,7 +17,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from isomorph.errors import SetupError
+from isomorph.errors import SetupError, escape
 from isomorph.io import container, geometry, mgh, nifti
 from isomorph.io.names import sidecar_path, suffix
 from isomorph.io.target import PathLike, check_output, present, trouble
@@ -138,7 +138,7 @@ def write_all(
     try:
         _settle(files, overwrite)
     except OSError as error:
-        raise trouble(error) from None
+        raise trouble(error, outputs[-1].path) from None
 
 
 def _files(output: Output) -> list[_File]:
@@ -276,4 +276,5 @@ def _verify(path: Path, file: _File) -> None:
         good = unpacked.data == image.payload and parsed.shape == image.shape
         good = good and bool(np.allclose(place, image.affine, rtol=1e-5, atol=1e-3))
     if not good:
-        raise SetupError("E703 the image read back differs from the one written; check the disk, then try again")
+        said = f"E703 {escape(file.path.name)} read back differs from what was written"
+        raise SetupError(f"{said}; check the disk, then try again")

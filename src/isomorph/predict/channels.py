@@ -37,10 +37,11 @@ def fit(scans: Sequence[T | None], model: Model) -> list[T | None]:
     """
     n, given = channels(model), sum(scan is not None for scan in scans)
     if not 0 < given <= len(scans) <= n:
-        raise UsageError(f"{model.card['name']} takes 1 to {n} scans of one exam, {given} of {len(scans)} were given.")
+        said = f"{given} of {len(scans)} were given"
+        raise UsageError(f"{model.card['name']} takes 1 to {n} scans of one exam, {said}; give as many.")
     whole = [*scans, *[None] * (n - len(scans))]
     if given < n and not model.card.get("recipe", {}).get("generator", {}).get("dropout", 0):
-        raise UsageError(f"{model.card['name']} needs all {n} scans of an exam, {given} were given.")
+        raise UsageError(f"{model.card['name']} needs all {n} scans of an exam, {given} were given; give them all.")
     return whole
 
 

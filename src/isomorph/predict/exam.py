@@ -15,6 +15,7 @@ from ..io import Notice
 from ..space import field_of_view, resample
 from ..volume import Volume
 from .channels import moved
+from .find import Lesions, agreed, gridded
 from .lesions import kept, on_grid
 from .result import Part, Result
 
@@ -24,6 +25,7 @@ DIFFERENT = 0.75  # correlation of two T1s, skull and all: of one patient 0.87, 
 RIM = 8.0  # mm: towards the edge of its field of view a scan fades, so that no seam shows
 
 Single = Callable[[Volume], Result]
+Find = Callable[[Volume], Lesions]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,14 @@ class _Placed:
     part: Part
 
 
-def fused(scans: Sequence[Volume], single: Single, keep: Volume | None = None) -> Result:
+def fused(
+    scans: Sequence[Volume],
+    single: Single,
+    given: Lesions | None = None,
+    find: Find | None = None,
+    *,
+    keep: bool = False,
+) -> Result:
     """One T1 of several scans of one head, with a model for single scans.
 
     Each scan becomes a T1; the T1s, which have one contrast, are registered to that of the best scan; and their mean
@@ -48,8 +57,12 @@ def fused(scans: Sequence[Volume], single: Single, keep: Volume | None = None) -
         Two or more.
     single : callable
         Makes the T1 of one scan.
-    keep : Volume, optional
-        Mask of lesions to be kept, drawn on the first scan.
+    given : Lesions, optional
+        Where they are, drawn on the first scan.
+    find : callable, optional
+        Finds the lesions of one scan, where none are given.
+    keep : bool
+        Show them.
 
     Returns
     -------
@@ -65,9 +78,13 @@ def fused(scans: Sequence[Volume], single: Single, keep: Volume | None = None) -
     best = reference(scans, [result.volume for result in results])
     placed = [_placed(k, scans[k], results[k], results[best].volume) for k in range(len(scans))]
     used = [p for p in placed if p.part.agreement >= DIFFERENT]
-    if keep is not None:
-        there = Volume(keep.data, placed[0].part.affine @ np.linalg.inv(scans[0].affine) @ keep.affine)
-        used = _with_lesions(used, scans, results[best].volume, there)
+    like = results[best].volume
+    if given:
+        given = _moved(given, placed[0], scans[0])
+    elif find:
+        given = agreed([_moved(find(scans[p.part.index]), p, scans[p.part.index]) for p in used], like)
+    if given and keep and not given.none:
+        used = _with_lesions(used, scans, like, given.mask)
     mean, doubt, shares = _mean(used)
     share = dict(zip((p.part.index for p in used), shares, strict=True))
     parts = tuple(replace(p.part, share=share.get(p.part.index, 0.0)) for p in placed)
@@ -80,7 +97,8 @@ def fused(scans: Sequence[Volume], single: Single, keep: Volume | None = None) -
         seconds=seconds,
         reference=best,
         parts=parts,
-        notices=tuple(_left_out(part) for part in parts if part.share == 0),
+        lesions=given and gridded(given, like),
+        notices=(*(_left_out(part) for part in parts if part.share == 0), *(given.told if given else ())),
     )
 
 
@@ -132,6 +150,12 @@ def _placed(index: int, scan: Volume, result: Result, fixed: Volume) -> _Placed:
     agreement = 1.0 if still else correlation(y, fixed.data[0], both)
     far = round(moved(scan, Volume(scan.data, affine)), 2)
     return _Placed(y, weight, doubt, Part(index, affine, far, round(agreement, 4), 0.0, result.window))
+
+
+def _moved(lesions: Lesions, placed: _Placed, scan: Volume) -> Lesions:
+    """With the scan on which they were seen, to where registration put it."""
+    move = placed.part.affine @ np.linalg.inv(scan.affine)
+    return replace(lesions, mask=Volume(lesions.mask.data, move @ lesions.mask.affine))
 
 
 def _with_lesions(used: Sequence[_Placed], scans: Sequence[Volume], like: Volume, mask: Volume) -> list[_Placed]:

@@ -1,20 +1,23 @@
-"""What is read: a scan unless it is refused, with what is doubtful about it; and a mask of its lesions."""
+"""What is read: a scan unless it is refused, with what is doubtful about it; an exam; and a mask of its lesions."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from .. import io
-from ..errors import Refusal
+from ..errors import Refusal, UsageError
 from ..io import Notice
 from ..volume import Volume
+from .memory import Outline
 from .options import Options
+from .plan import Job
 
 STRICT = ("W4", "W5")  # warnings about geometry and content
+STRIPPED = "W509"  # the skull: no matter to the structures of a T1
 TOMOGRAM = Notice("W510", "looks like a CT in Hounsfield units, treated as MR; give --ct if it is one")
 
 
@@ -38,6 +41,92 @@ def read_scan(path: Path, options: Options, *, named: bool) -> io.Scan:
         scan = _accepted(path, options)
     said = tuple(Notice(n.code, f"{io.escape(path.name)}: {n.message}") for n in scan.warnings)
     return replace(scan, warnings=said)
+
+
+def read_exam(
+    job: Job, options: Options, possible: Callable[[Sequence[object | None]], None]
+) -> tuple[list[io.Scan | None], list[Notice]]:
+    """The scan of a job, or those of its exam: one that is refused is left out, and told, and the others go on.
+
+    Parameters
+    ----------
+    job : Job
+    options : Options
+    possible : callable
+        Raises a `UsageError` for scans, None in the place of what is left out, that the model cannot do with.
+
+    Returns
+    -------
+    scans : list of Scan or None
+        None where there is none.
+    notices : list of Notice
+        W604, one for each scan that was left out.
+
+    Raises
+    ------
+    Refusal
+        If no scan is left, the model cannot do without one, or one is missing that a mask of lesions was drawn on.
+    """
+    if not job.exam:
+        return [read_scan(job.source, options, named=False)], []
+    scans: list[io.Scan | None] = []
+    refused: dict[int, Refusal] = {}
+    for k, path in enumerate(job.exam):
+        try:
+            scans.append(path and read_scan(path, options, named=True))
+        except Refusal as refusal:
+            scans.append(None)
+            refused[k] = refusal
+    if refused:
+        first, others = next(iter(refused.values())), len(refused) - 1
+        if not any(scans):
+            more = f", and {others} more of this exam cannot be used" if others else ""
+            raise Refusal(first.code, f"{first.reason}{more}", first.remedy)
+        if 0 in refused and options.lesion_mask is not None:
+            raise first
+        try:
+            possible(scans)
+        except UsageError:
+            raise first from None
+    return scans, [Notice("W604", f"left out of the exam: {refusal}") for refusal in refused.values()]
+
+
+def outlines(job: Job) -> list[Outline]:
+    """Grid and affine of each scan of a job, from the headers alone; of an exam, without what would be refused.
+
+    Parameters
+    ----------
+    job : Job
+
+    Raises
+    ------
+    Refusal
+        If a header is not that of an image, and there is no other scan.
+    """
+    if not job.exam:
+        return [io.outline(job.source)]
+    found: list[Outline] = []
+    for path in job.sources:
+        with suppress(Refusal):  # it is told when the scan is read
+            found.append(io.outline(path))
+    return found
+
+
+def read_t1(path: Path, options: Options) -> io.Scan:
+    """A T1 that is there, real or made by isomorph, and what is doubtful about it.
+
+    Parameters
+    ----------
+    path : Path
+    options : Options
+
+    Raises
+    ------
+    Refusal
+    """
+    scan = io.read(path, kind="t1")
+    said = tuple(n for n in scan.warnings if n.code != STRIPPED)
+    return _strictly(replace(scan, warnings=said), options)
 
 
 def read_mask(options: Options) -> Volume | None:
@@ -64,8 +153,13 @@ def _accepted(path: Path, options: Options) -> io.Scan:
     told = {n.code for n in scan.warnings} & {"W503", "W504"}
     if scan.source["modality"] == "ct" and not options.ct and not told:
         scan = replace(scan, warnings=(*scan.warnings, TOMOGRAM))
+    return _strictly(scan, options)
+
+
+def _strictly(scan: io.Scan, options: Options) -> io.Scan:
+    """The same scan; what is doubtful about it is a reason to refuse it where that was asked for."""
     if options.strict and (doubt := next((n for n in scan.warnings if n.code.startswith(STRICT)), None)):
-        raise Refusal(doubt.code, doubt.message, "refused because of --strict")
+        raise Refusal(doubt.code, doubt.message, "refused because of --strict, leave it out to take it")
     return scan
 
 

@@ -25,7 +25,7 @@ WIDTH = {"fp32": 4, "bf16": 2}  # bytes
 SLABS = 32  # temporary slabs at a time, of as many values as a thin one has
 WIDEST = 120  # temporary values for each voxel of a slab: `unet`, its first level
 THINNEST = 12  # planes of a slab, however little it may hold: four, a halo on both sides, twice as fine
-CODE = 100e6  # bytes that libraries take once they compute
+CODE = 160e6  # bytes that libraries take once they compute, and what is freed and not given back
 SCAN = 8  # bytes for each voxel of a scan that is read: as stored, and as a number
 GRID = 24  # bytes for each voxel of the 1 mm grid, while a scan is prepared
 AROUND = 12  # and for each voxel that the network sees: the first result, their mean, what is written
@@ -53,7 +53,13 @@ class Budget:
 
 
 def budget(
-    scans: Sequence[Outline], model: Model, how: Options, *, loaded: bool = False, segmenter: Model | None = None
+    scans: Sequence[Outline],
+    model: Model,
+    how: Options,
+    *,
+    loaded: bool = False,
+    segmenter: Model | None = None,
+    finder: Model | None = None,
 ) -> Budget:
     """The first way to run that stays below the limit: as asked; in thin slabs, which changes nothing but the time; in
     bf16 as well, unless the precision was chosen or an original is to be repeated.
@@ -68,6 +74,8 @@ def budget(
         The scans are in memory already.
     segmenter : Model, optional
         Which then looks at the result.
+    finder : Model, optional
+        Which looks for lesions, with the T1 there already.
 
     Raises
     ------
@@ -85,7 +93,7 @@ def budget(
     ways = [(asked, VALUES), (asked, FEWER)]
     if how.precision == "auto" and not rules_of(model, how.compat):
         ways.append(("bf16", FEWER))
-    peaks = [peak(scans, model, how, *way, loaded=loaded, segmenter=segmenter) / 1e9 for way in ways]
+    peaks = [peak(scans, model, how, *way, loaded=loaded, segmenter=segmenter, finder=finder) / 1e9 for way in ways]
     for way, gb in zip(ways, peaks, strict=True):
         if gb <= how.max_memory:
             return Budget(*way, gb)
@@ -104,6 +112,7 @@ def peak(
     *,
     loaded: bool = False,
     segmenter: Model | None = None,
+    finder: Model | None = None,
 ) -> float:
     """Bytes that this process will hold at most, as it stands now and with all that is to come.
 
@@ -111,7 +120,7 @@ def peak(
 
     Parameters
     ----------
-    scans, model, how, loaded, segmenter
+    scans, model, how, loaded, segmenter, finder
         As for `budget`.
     precision : {"fp32", "bf16"}
     values : int
@@ -127,8 +136,8 @@ def peak(
     held = float(model.network.held(WIDTH[precision])) + AROUND + (4 * inputs if how.flip else 0)  # pyright: ignore
     slabs = min(max(values * SLABS, THINNEST * WIDEST * plane), WIDEST * seen) * WIDTH[precision]
     network = held * seen + slabs + grid
-    if segmenter:  # and the T1 beside it
-        network = max(network, _naming(segmenter, how, precision) * 1.1 * seen + slabs + 5 * grid)
+    for other in filter(None, (segmenter, finder)):  # and the T1 beside it
+        network = max(network, _naming(other, how, precision) * 1.1 * seen + slabs + 5 * grid)
     kept = 0 if loaded else SCAN * sum(stored)
     return resident() + CODE + kept + max(network, GRID * grid) + 4 * grid * (len(scans) - 1)
 

@@ -21,6 +21,8 @@ class Options:
     ----------
     model : str
         Name of a shipped model, or a ``.safetensors`` file.
+    exams : bool
+        Each folder that holds scans is one exam, of which one T1 is made.
     ct : bool
         The scan is CT, in Hounsfield units.
     device : str
@@ -37,9 +39,14 @@ class Options:
     sharpen : bool
         Sharpen where FreeSurfer does; without `compat` it means nothing.
     lesions : str
-        ``inpaint`` heals lesions, ``keep`` shows them as a T1 would, where a mask says that they are.
+        ``inpaint`` heals lesions, ``keep`` shows them as a T1 would, where a mask says that they are or where they are
+        found.
     lesion_mask : str, optional
         File that is above 0.5 in lesions; drawn on the scan, or on the first one of an exam.
+    write_lesion_mask : str, optional
+        File for the mask that was given or found, or folder for those of several scans.
+    finder : str
+        The network that finds lesions: name of a shipped model, or a ``.safetensors`` file.
     uncertainty : str, optional
         File for a map of how wrong each voxel may be.
     segmentation : str, optional
@@ -64,6 +71,7 @@ class Options:
     """
 
     model: str = "default"
+    exams: bool = False
     ct: bool = False
     device: str = "auto"
     threads: int | None = None
@@ -73,6 +81,8 @@ class Options:
     sharpen: bool = True
     lesions: str = "inpaint"
     lesion_mask: str | None = None
+    write_lesion_mask: str | None = None
+    finder: str = "lesions"
     uncertainty: str | None = None
     segmentation: str | None = None
     volumes: str | None = None
@@ -93,11 +103,20 @@ class Options:
             raise UsageError(f"--max-memory is {self.max_memory}; give GB, more than 0.")
         if self.segmenter != Options.segmenter and not self.measured:
             raise UsageError("--segmenter is for --segmentation and --volumes; add one of them.")
+        if self.finder != Options.finder and not self.searched:
+            raise UsageError("--finder is for --lesions keep without a mask; say so, or leave it out.")
+        if self.write_lesion_mask is not None and not self.searched and self.lesion_mask is None:
+            raise UsageError("--write-lesion-mask writes the mask that is used; add --lesions keep or --lesion-mask.")
 
     @property
     def measured(self) -> bool:
         """Whether the T1 is to be segmented."""
         return self.segmentation is not None or self.volumes is not None
+
+    @property
+    def searched(self) -> bool:
+        """Whether lesions are to be found."""
+        return self.lesions == "keep" and self.lesion_mask is None
 
 
 OPTIONS = Options()

@@ -11,8 +11,9 @@ from ..errors import UsageError
 from ..weights import Model
 from .compat import rules_of
 from .options import Options
-from .plan import Job, labelled
-from .provenance import about, about_labels, provenance
+from .outcome import Outcome
+from .plan import Job, labelled, masked
+from .provenance import about, about_labels, about_lesions, provenance
 from .synthesise import Result
 from .table import add_row, check_table
 
@@ -37,6 +38,7 @@ def beside(job: Job, options: Options) -> dict[str, Path]:
     options : Options
     """
     asked = {"--uncertainty": options.uncertainty, "--segmentation": labelled(job, options.segmentation)}
+    asked |= {"--write-lesion-mask": masked(job, options.write_lesion_mask)}
     return {flag: Path(path) for flag, path in asked.items() if path}
 
 
@@ -61,8 +63,8 @@ def check_outputs(job: Job, options: Options) -> None:
             raise UsageError(
                 f"{flag} {io.escape(Path(path).name)} is another output too, or shares its JSON; rename it."
             )
-        many = job.root is not None and flag == "--segmentation"
-        io.check_output(path, inputs=inputs, overwrite=again, root=options.segmentation if many else None)
+        roots = {"--segmentation": options.segmentation, "--write-lesion-mask": options.write_lesion_mask}
+        io.check_output(path, inputs=inputs, overwrite=again, root=roots.get(flag) if job.root else None)
         taken.append(path)
 
 
@@ -101,6 +103,9 @@ def write_outputs(
         said, root = about_labels(job, sidecar, result.segmentation), options.segmentation if job.root else None
         labels = result.segmentation.labels
         more.append(io.Output(volume=labels, path=path, sidecar=said, dtype="uint8", root=root))
+    if result.lesions and (path := masked(job, options.write_lesion_mask)):
+        said, root = about_lesions(job, sidecar), options.write_lesion_mask if job.root else None
+        more.append(io.Output(volume=result.lesions.mask, path=path, sidecar=said, dtype="uint8", root=root))
     if options.volumes:
         check_table(options.volumes)  # before anything is written
     dtype = rules.dtype if rules else "float32"
@@ -109,3 +114,21 @@ def write_outputs(
     if options.volumes:
         add_row(options.volumes, job.name, sidecar)
     return sidecar
+
+
+def outcome_of(job: Job, sidecar: dict[str, Any], seconds: dict[str, float]) -> Outcome:
+    """What is told of a job once its outputs are there.
+
+    Parameters
+    ----------
+    job : Job
+    sidecar : dict
+        Of its target.
+    seconds : dict
+        Time of each stage.
+    """
+    value = sidecar["quality"]["value"]
+    message = f"{io.escape(job.target.name)} in {sum(seconds.values()):.1f} s"
+    message += "" if value is None else f", quality {value:.2f}"
+    warnings = tuple(f"{notice['code']} {notice['message']}" for notice in sidecar["warnings"])
+    return Outcome(name=job.name, status=sidecar["status"], message=message, warnings=warnings, seconds=seconds)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import io
 from ..errors import NothingFound, UsageError
 from ..io.names import suffix
 
-ENDING = "_desc-synth_T1w.nii.gz"
+MADE = "_desc-synth_T1w"  # what the name of a T1 has more than that of its scan
+ENDING = f"{MADE}.nii.gz"
 SHARPENED = "_desc-synth.nii.gz"  # in the contrast of the scan, whichever that is
+MASKED = "_desc-lesions_mask.nii.gz"
 LABELLED = "_desc-synth_dseg.nii.gz"  # a discrete segmentation, in the words of BIDS
 MISSING = "-"  # in the place of a scan of an exam that there is not
 OURS = "E505 the image was made by isomorph; give the original scan"
@@ -68,10 +70,10 @@ def gather(inputs: Inputs) -> tuple[list[Path], list[Path]]:
     return sources, ours
 
 
-def plan(inputs: Inputs, output: str | os.PathLike[str], ending: str = ENDING) -> list[Job]:
+def plan(inputs: Inputs, output: str | os.PathLike[str], ending: str = ENDING, *, exams: bool = False) -> list[Job]:
     """Pair scans with outputs: one file gives one file, several files or a folder a mirrored folder.
 
-    Several files and one output file are the scans of one exam.
+    Several files and one output file are the scans of one exam; with `exams`, so are the scans that lie in one folder.
 
     Parameters
     ----------
@@ -80,6 +82,8 @@ def plan(inputs: Inputs, output: str | os.PathLike[str], ending: str = ENDING) -
         Of an image for one scan or one exam, else of a folder. What ends with a slash is a folder.
     ending : str
         Of the names in a folder, in place of that of the scan.
+    exams : bool
+        The inputs are folders, and each folder that directly holds scans, they or one below, is an exam.
 
     Raises
     ------
@@ -89,19 +93,52 @@ def plan(inputs: Inputs, output: str | os.PathLike[str], ending: str = ENDING) -
         If two scans would have one output, an output would harm another input, a folder was given one file, or an exam
         has one scan twice.
     """
+    if exams:
+        return _exams(inputs, Path(output), ending, folder=_is_folder(output))
     if _one_exam(inputs, output):
         return [_exam(inputs, Path(output))]
-    sources, ours = gather(inputs)
+    return _each(inputs, output, *gather(inputs), ending)
+
+
+def plan_t1s(inputs: Inputs, output: str | os.PathLike[str]) -> list[Job]:
+    """Pair T1s with their labels, as `plan` pairs scans with T1s; of what isomorph made, T1s are taken.
+
+    Parameters
+    ----------
+    inputs, output
+        As for `plan`.
+
+    Raises
+    ------
+    NothingFound, UsageError
+        As `plan`.
+    """
+    images, ours = gather(inputs)
+    t1s = [path for path in ours if _is_t1(path)]
+    others = [path for path in ours if path not in t1s]
+    return _each(inputs, output, sorted({*images, *t1s}), others, LABELLED, made=MADE)
+
+
+def _is_t1(path: Path) -> bool:
+    """Whether an image of isomorph is a T1: its JSON says so, or its name, where that is lost."""
+    said = io.sidecar(path).get("output")
+    return said.get("contrast") == "T1" if isinstance(said, dict) else MADE in path.name
+
+
+def _each(
+    inputs: Inputs, output: str | os.PathLike[str], sources: list[Path], ours: list[Path], ending: str, made: str = ""
+) -> list[Job]:
+    """One job for each image; what isomorph made is to be skipped."""
     folders = [Path(i) for i in inputs if Path(i).is_dir()]
-    folder = bool(folders) or len(inputs) > 1 or Path(output).is_dir() or os.fspath(output).endswith(("/", os.sep))
-    if not folder:
+    if not (folders or len(inputs) > 1 or _is_folder(output)):
         return [Job(sources[0], Path(output), io.escape(sources[0].name))]
     if suffix(output):
-        raise UsageError(f"{len(sources)} scans need a folder as output, not {io.escape(Path(output).name)!r}.")
-    jobs = [_mirrored(source, folders, Path(output), ending) for source in sources]
+        said = io.escape(Path(output).name)
+        raise UsageError(f"{len(sources)} scans need a folder as output, not {said!r}; give one.")
+    jobs = [_mirrored(source, folders, Path(output), ending, made) for source in sources]
     refuse_collisions(jobs)
     refuse_harm(jobs)
-    return jobs + [_mirrored(source, folders, Path(output), ending, ours=True) for source in ours]
+    return jobs + [replace(_mirrored(source, folders, Path(output), ending), ours=True) for source in ours]
 
 
 def labelled(job: Job, given: str | None) -> Path | None:
@@ -118,19 +155,42 @@ def labelled(job: Job, given: str | None) -> Path | None:
     UsageError
         If it is a file, and T1s go into a folder.
     """
+    return _beside(job, given, "--segmentation", LABELLED)
+
+
+def masked(job: Job, given: str | None) -> Path | None:
+    """Where the mask of the lesions of a scan goes, as `labelled` says of its labels.
+
+    Parameters
+    ----------
+    job : Job
+    given : str, optional
+        By `--write-lesion-mask`.
+
+    Raises
+    ------
+    UsageError
+        As `labelled`.
+    """
+    return _beside(job, given, "--write-lesion-mask", MASKED)
+
+
+def _beside(job: Job, given: str | None, flag: str, ending: str) -> Path | None:
     if given is None or job.root is None:
         return None if given is None else Path(given)
     if suffix(given):
-        raise UsageError(f"--segmentation is the file {io.escape(Path(given).name)!r}; T1s in a folder need a folder.")
-    stem = job.source.name[: len(job.source.name) - len(suffix(job.source))]
-    return Path(given) / job.target.relative_to(job.root).parent / f"{stem}{LABELLED}"
+        raise UsageError(f"{flag} is the file {io.escape(Path(given).name)!r}; T1s in a folder need a folder.")
+    beside = job.target.with_name(f"{job.target.name.removesuffix(ENDING)}{ending}")
+    return Path(given) / beside.relative_to(job.root)
 
 
 def _one_exam(inputs: Inputs, output: str | os.PathLike[str]) -> bool:
     files = len(inputs) > 1 and not any(Path(i).is_dir() for i in inputs)
-    return (
-        files and bool(suffix(output)) and not Path(output).is_dir() and not os.fspath(output).endswith(("/", os.sep))
-    )
+    return files and bool(suffix(output)) and not _is_folder(output)
+
+
+def _is_folder(output: str | os.PathLike[str]) -> bool:
+    return Path(output).is_dir() or os.fspath(output).endswith(("/", os.sep))
 
 
 def _exam(inputs: Inputs, output: Path) -> Job:
@@ -145,11 +205,38 @@ def _exam(inputs: Inputs, output: Path) -> Job:
     return Job(sources[0], output, name if len(sources) == 1 else f"{name} and {len(sources) - 1} more", exam=scans)
 
 
-def _mirrored(source: Path, folders: list[Path], output: Path, ending: str, *, ours: bool = False) -> Job:
+def _exams(inputs: Inputs, output: Path, ending: str, *, folder: bool) -> list[Job]:
+    """One job for each folder that directly holds scans, and its T1 under the name of that folder."""
+    sources, ours = gather(inputs)
+    if named := next((path for path in inputs if not Path(path).is_dir()), None):
+        raise UsageError(
+            f"--exams takes folders, {io.escape(Path(named).name)!r} is none; give the folder of the exams."
+        )
+    together: defaultdict[Path, list[Path]] = defaultdict(list)
+    for source in sources:
+        together[source.parent].append(source)
+    if suffix(output) and not folder:
+        if len(together) != 1:
+            said = io.escape(output.name)
+            raise UsageError(f"{len(together)} exams need a folder as output, not {said!r}; give one.")
+        return [_exam(scans, output) for scans in together.values()]
+    folders, jobs = [Path(i) for i in inputs], []
+    for place, scans in together.items():
+        root = next(f for f in folders if place.is_relative_to(f))
+        relative = Path(root.resolve().name) if place == root else place.relative_to(root)
+        target = output / relative.parent / f"{relative.name}{ending}"
+        jobs.append(Job(scans[0], target, io.escape(relative), output, exam=tuple(scans)))
+    refuse_collisions(jobs)
+    refuse_harm(jobs)
+    return jobs + [replace(_mirrored(source, folders, output, ending), ours=True) for source in ours]
+
+
+def _mirrored(source: Path, folders: list[Path], output: Path, ending: str, made: str = "") -> Job:
+    """In the same folder below `output`, with another ending; `made` is what the name of a synthetic T1 loses."""
     root = next((f for f in folders if source.is_relative_to(f)), source.parent)
     relative = source.relative_to(root)
-    stem = source.name[: len(source.name) - len(suffix(source))]
-    return Job(source, output / relative.parent / f"{stem}{ending}", io.escape(relative), output, ours)
+    stem = source.name[: len(source.name) - len(suffix(source))].removesuffix(made)
+    return Job(source, output / relative.parent / f"{stem}{ending}", io.escape(relative), output)
 
 
 def refuse_collisions(jobs: list[Job]) -> None:
@@ -167,7 +254,7 @@ def refuse_collisions(jobs: list[Job]) -> None:
 
 def refuse_harm(jobs: list[Job]) -> None:
     """No output may be another input, nor share its JSON."""
-    guard = io.Guard(job.source for job in jobs)
+    guard = io.Guard(source for job in jobs for source in job.sources)
     for job in jobs:
         if (harmed := guard.harmed(job.target)) is not None:
             names = f"the output of {io.escape(job.source.name)} would replace the input {io.escape(harmed.name)}"

@@ -38,12 +38,13 @@ def possible(scans: Sequence[object | None], model: Model, how: Options, *, mask
     if several:
         fit(scans, model)
     if sharpens(model.card):
-        _sharpened(scans, model, mask=mask, doubt=doubt)
-    if several and mask:
-        raise UsageError(f"{model.card['name']} takes several scans at once and no lesion mask; leave it out.")
+        _sharpened(scans, model, mask=mask or how.lesions == "keep", doubt=doubt)
+    if several and (mask or how.lesions == "keep"):
+        said = f"{model.card['name']} takes several scans at once, and lesions are neither kept nor filled"
+        raise UsageError(f"{said}; leave out --lesions keep and --lesion-mask.")
     if rules and doubt:
         raise UsageError("there is no uncertainty in a compatible mode; leave out --uncertainty, or --compat none.")
-    if rules and mask and how.lesions == "keep":
+    if rules and how.lesions == "keep":
         raise UsageError("SynthSR keeps no lesions; say --lesions inpaint, or --compat none.")
     if given > 1 and not (several and rules):  # the original takes a pair as its headers put it
         able()
@@ -57,6 +58,6 @@ def _sharpened(scans: Sequence[object | None], model: Model, *, mask: bool, doub
     if channels(model) == 1 and len(scans) > 1:
         raise UsageError(f"{said} and takes one; give each scan by itself.")
     if mask:
-        raise UsageError(f"{said}, lesions and all; leave out --lesion-mask.")
+        raise UsageError(f"{said}, lesions and all; leave out --lesions keep and --lesion-mask.")
     if doubt:
         raise UsageError(f"{said}, for which uncertainty was never measured; leave out --uncertainty.")

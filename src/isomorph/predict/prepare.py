@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool3d
 
 from ..intensity import FOREGROUND, normalise, robust_range, soft_tissue
-from ..space import Shape, canonical_grid, field_of_view, resample, window
+from ..space import Shape, canonical_grid, field_of_view, reliability, resample, window
 from ..volume import Volume
 
 POOL = 4  # mm: specks of noise are no head
@@ -91,3 +91,16 @@ def head_box(x: Tensor) -> tuple[Shape, Shape]:
         return whole
     i, j, k, *size = [*low.tolist(), *(high - low).tolist()]
     return (i, j, k), (size[0], size[1], size[2])
+
+
+def with_reliability(image: Volume, scan: Volume) -> Volume:
+    """The image, then which of its voxels were measured: what the generator gives such a network, by the same code.
+
+    Parameters
+    ----------
+    image : Volume
+        As `prepare` gives it.
+    scan : Volume
+    """
+    measured = reliability(scan.shape, scan.affine, image.shape, image.affine, image.data.device)
+    return image.with_data(torch.cat([image.data, measured[None]]))

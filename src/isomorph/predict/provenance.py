@@ -11,23 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from .. import io
+from ..errors import Refusal
 from ..io import Scan
 from ..labels import LABELS
 from ..weights import Model, sharpens
 from . import uncertainty
 from .compat import rules_of
+from .find import Lesions
 from .memory import most_resident
 from .options import Options
-from .plan import Job, labelled
+from .plan import Job, labelled, masked
 from .quality import THRESHOLD
 from .restore import TOP, WHITE_MATTER
 from .segment import Segmentation
 from .synthesise import Result
 
 SCHEMA = 1
+NOTICE = "Synthetic image, not a medical device; not anonymous."
 # Options without which the result might be another.
 MATTERS = ("ct", "flip", "precision", "strict", "compat", "sharpen", "lesions", "grid", "max_memory")
-PATHS = ("model", "lesion_mask", "uncertainty", "segmentation", "volumes", "segmenter")
+PATHS = (
+    "model", "lesion_mask", "write_lesion_mask", "finder", "uncertainty", "segmentation", "volumes", "segmenter",
+)  # fmt: skip
 SHARED = ("schema", "synthetic", "contains_face", "notice", "input", "exam", "model", "fingerprint", "versions")
 PACKAGES = ("isomorph", "torch", "numpy", "nibabel", "safetensors")
 
@@ -46,21 +51,18 @@ def provenance(
     model : Model
     options : Options
     """
-    asked = asdict(options)
-    for path in PATHS:  # nobody's business
-        asked[path] = asked[path] and Path(asked[path]).name
     there = [scan for scan in scans if scan]
     reference = scans[result.reference] or there[0]
     warnings = [asdict(n) for scan in there for n in scan.warnings] + [asdict(n) for n in result.notices]
     name = io.escape(_file(job, result.reference).name) if job.exam else job.name
-    rules, own, held = rules_of(model, options.compat), sharpens(model.card), most_resident()
-    digests = [scan and scan.source["sha256"] for scan in scans]
+    rules, own = rules_of(model, options.compat), sharpens(model.card)
+    digests = [scan.source["sha256"] if scan else _digest(path) for path, scan in zip(_files(job), scans, strict=True)]
     return {
         "schema": SCHEMA,
-        "status": "done_with_warnings" if warnings else "done",
+        "status": status_of(warnings),
         "synthetic": True,
         "contains_face": True,  # a full head can be recognised, synthetic or not
-        "notice": "Synthetic image, not a medical device; not anonymous.",
+        "notice": NOTICE,
         "warnings": warnings,
         "quality": {"value": result.quality, "threshold": THRESHOLD},
         "input": {"file": name, **reference.source},
@@ -72,18 +74,56 @@ def provenance(
             "clipped_to": None if own else [0.0, rules.top if rules else TOP],
         },
         "segmentation": result.segmentation and _measured(result.segmentation),
+        "lesions": result.lesions and _seen(result.lesions),
         "window": list(result.window),
         "model": {"name": model.card["name"], "sha256": model.sha256},
-        "options": asked,
-        "device": result.device,
-        "precision": result.precision,
-        "threads": result.threads,
-        "seconds": result.seconds,
+        "options": asked_for(options),
+        **circumstances(result.device, result.precision, result.threads, result.seconds),
+        "fingerprint": fingerprint(digests, model, options, *_networks(result)),
+    }
+
+
+def _networks(result: Result) -> tuple[str | None, str | None]:
+    """SHA-256 of those that named structures and found lesions."""
+    named, seen = result.segmentation, result.lesions
+    return named and named.sha256, (seen and seen.sha256) or None
+
+
+def status_of(warnings: Sequence[object]) -> str:
+    """Of a job that has its outputs."""
+    return "done_with_warnings" if warnings else "done"
+
+
+def asked_for(options: Options) -> dict[str, Any]:
+    """The options as they were given; of paths the names, for the rest is nobody's business."""
+    said = asdict(options)
+    return said | {path: said[path] and Path(said[path]).name for path in PATHS}
+
+
+def circumstances(device: str, precision: str, threads: int, seconds: dict[str, float]) -> dict[str, Any]:
+    """On what, how fast, by which versions."""
+    held = most_resident()
+    return {
+        "device": device,
+        "precision": precision,
+        "threads": threads,
+        "seconds": seconds,
         "peak_rss_mb": held and round(held / 1e6, 1),
         "seed": None,  # nothing is random
-        "fingerprint": fingerprint(digests, model, options, result.segmentation and result.segmentation.sha256),
         "versions": {package: version(package) for package in PACKAGES},
     }
+
+
+def _files(job: Job) -> Sequence[Path | None]:
+    return job.exam or (job.source,)
+
+
+def _digest(path: Path | None) -> str | None:
+    """Of a scan of an exam; None for one that there is not, or that cannot even be opened and was left out."""
+    try:
+        return path and io.digest(path)
+    except Refusal:
+        return None
 
 
 def _file(job: Job, index: int) -> Path:
@@ -138,10 +178,33 @@ def about_labels(job: Job, sidecar: dict[str, Any], found: Segmentation) -> dict
         Of the T1.
     found : Segmentation
     """
+    return _beside(job, sidecar) | {"contains_face": False} | named(found)
+
+
+def about_lesions(job: Job, sidecar: dict[str, Any]) -> dict[str, Any]:
+    """Content of the sidecar of the mask of lesions.
+
+    Parameters
+    ----------
+    job : Job
+    sidecar : dict
+        Of the T1.
+    """
+    return _beside(job, sidecar) | {"contains_face": False, "lesions": sidecar["lesions"]}
+
+
+def _seen(lesions: Lesions) -> dict[str, Any]:
+    """What is said of lesions."""
+    model = {"name": lesions.model, "sha256": lesions.sha256} if lesions.model else None
+    return {"from": "model" if model else "mask", "model": model, "volume_mm3": lesions.volume}
+
+
+def named(found: Segmentation) -> dict[str, Any]:
+    """What any sidecar of labels says of them."""
     numbers = found.labels.data.unique().tolist()
-    return _beside(job, sidecar) | {
+    return {
         "labels": {str(number): LABELS[number].name for number in numbers},
-        "segmentation": sidecar["segmentation"],
+        "segmentation": _measured(found),
     }
 
 
@@ -158,7 +221,13 @@ def _measured(found: Segmentation) -> dict[str, Any]:
     }
 
 
-def fingerprint(sha256: Sequence[str | None], model: Model, options: Options, segmenter: str | None = None) -> str:
+def fingerprint(
+    sha256: Sequence[str | None],
+    model: Model,
+    options: Options,
+    segmenter: str | None = None,
+    finder: str | None = None,
+) -> str:
     """What decides about a result: the scans, the model, the version and the options that matter.
 
     Parameters
@@ -167,23 +236,27 @@ def fingerprint(sha256: Sequence[str | None], model: Model, options: Options, se
         Of each scan of an exam, or of the one scan.
     model : Model
     options : Options
-    segmenter : str, optional
-        SHA-256 of the segmentation network, where there is one.
+    segmenter, finder : str, optional
+        SHA-256 of the network that names structures, and of the one that finds lesions, where there is one.
     """
-    facts: dict[str, Any] = {
-        "input": list(sha256),
-        "model": model.sha256,
-        "version": version("isomorph"),
-        "schema": SCHEMA,
-    }
+    facts: dict[str, Any] = {"input": list(sha256), "model": model.sha256}
     facts |= {name: getattr(options, name) for name in MATTERS}
     facts |= {"uncertainty": options.uncertainty is not None}
     facts |= {"segmenter": segmenter} if segmenter else {}
+    facts |= {"finder": finder} if finder else {}
     facts |= {"lesion_mask": io.digest(options.lesion_mask) if options.lesion_mask else None}
+    return digested(facts)
+
+
+def digested(facts: dict[str, Any]) -> str:
+    """The fingerprint of what decides about a result, beside this version."""
+    facts |= {"version": version("isomorph"), "schema": SCHEMA}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def done_before(job: Job, model: Model, options: Options, segmenter: Model | None = None) -> bool:
+def done_before(
+    job: Job, model: Model, options: Options, segmenter: Model | None = None, finder: Model | None = None
+) -> bool:
     """Whether an output is there, whole, and what this run would make: that it is there proves nothing.
 
     Parameters
@@ -191,14 +264,16 @@ def done_before(job: Job, model: Model, options: Options, segmenter: Model | Non
     job : Job
     model : Model
     options : Options
-    segmenter : Model, optional
+    segmenter, finder : Model, optional
     """
     content = io.sidecar(job.target)
     if content.get("tool") != "isomorph" or "fingerprint" not in content or not io.described(job.target, content):
         return False
-    for path in (options.uncertainty, labelled(job, options.segmentation)):
+    also = labelled(job, options.segmentation), masked(job, options.write_lesion_mask)
+    for path in (options.uncertainty, *also):
         beside = io.sidecar(path) if path else content
         if path and (beside.get("fingerprint") != content["fingerprint"] or not io.described(path, beside)):
             return False
-    digests = [path and io.digest(path) for path in job.exam or (job.source,)]
-    return content["fingerprint"] == fingerprint(digests, model, options, segmenter and segmenter.sha256)
+    digests = [_digest(path) for path in job.exam] if job.exam else [io.digest(job.source)]
+    others = segmenter and segmenter.sha256, finder and finder.sha256
+    return content["fingerprint"] == fingerprint(digests, model, options, *others)

@@ -57,12 +57,13 @@ def quality(t1: Volume, scan: Volume, *, ct: bool = False) -> float:
     return min(1.0, max(0.0, min(answers)))
 
 
-def notice(value: float) -> tuple[Notice, ...]:
-    """W601, where a number is below the threshold."""
+def notice(value: float, *, given: bool = False) -> tuple[Notice, ...]:
+    """W601, where a number is below the threshold; of a T1 that was made, or that was given."""
     if value >= THRESHOLD:
         return ()
-    said = f"the result does not look like a T1 of a brain (quality {value:.2f}, at least {THRESHOLD:g} expected)"
-    return (Notice("W601", f"{said}: is the scan a head?"),)
+    what, ask = ("image", "is it a T1") if given else ("result", "is the scan a head")
+    said = f"the {what} does not look like a T1 of a brain (quality {value:.2f}, at least {THRESHOLD:g} expected)"
+    return (Notice("W601", f"{said}: {ask}?"),)
 
 
 def _pooled(x: Tensor, mm: int) -> Tensor:

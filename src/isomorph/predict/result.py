@@ -8,6 +8,7 @@ import numpy as np
 
 from ..io import Notice
 from ..volume import Volume
+from .find import Lesions
 from .segment import Segmentation
 
 
@@ -65,6 +66,8 @@ class Result:
         Half width of the interval that holds the true T1 in 90 of 100 voxels, in units of the T1, where asked for.
     segmentation : Segmentation, optional
         Structures of the T1 and their volumes, where asked for.
+    lesions : Lesions, optional
+        Where lesions are, on the grid of `volume`; where a mask was given, or they were found to be kept.
     reference : int
         Which scan of an exam the result lies on.
     parts : tuple of Part
@@ -81,5 +84,6 @@ class Result:
     notices: tuple[Notice, ...] = ()
     uncertainty: Volume | None = None
     segmentation: Segmentation | None = None
+    lesions: Lesions | None = None
     reference: int = 0
     parts: tuple[Part, ...] = ()

@@ -166,7 +166,7 @@ def segments(model: Model) -> Model:
     ------
     SetupError
         E906 if it makes images, or of more than one scan; E903 if its card does not say what each output stands for:
-        0 and numbers of `isomorph.labels` below 256, those of the left for both sides.
+        0 and numbers of `isomorph.labels` below 256, those of the left for both sides, as many as there are outputs.
     """
     name, numbers = model.card.get("name", "this model"), model.card.get("labels")
     several = channels(model) != 1 or model.card.get("reliability")  # a T1 has been measured everywhere
@@ -174,6 +174,8 @@ def segments(model: Model) -> Model:
         raise SetupError(f"E906 {name} does not name the structures of a scan; choose a segmentation network.")
     if not isinstance(numbers, list | tuple) or 0 not in numbers or not set(numbers) <= NAMED:
         raise SetupError(f"E903 {name} does not say which structures it tells apart; fetch it again.")
+    if (outputs := getattr(model.network, "outputs", len(numbers))) != len(numbers):
+        raise SetupError(f"E903 {name} gives {outputs} outputs and names {len(numbers)} structures; fetch it again.")
     optimiser()
     return model
 
@@ -206,7 +208,7 @@ def segmented(
     seen = prepared.view if scan is None else prepared.view & field_of_view(scan, prepared.shape, prepared.affine)
     there = onto(Volume(seen[None], prepared.affine), prepared.image.shape, prepared.image.affine, fill=False)
     notices: dict[str, Notice] = {}
-    soft = _shares(prepared.image, model, how, lambda n: notices.setdefault(n.code, n), progress)
+    soft = shares(prepared.image, model, how, lambda n: notices.setdefault(n.code, n), progress)
     soft.data.mul_(there.data)  # what was not seen is not counted
     soft.data[names.left.index(0)] += (~there.data[0]).half()  # and there is nothing else
     without_islands(soft.data, names.left)
@@ -226,14 +228,26 @@ def _names(model: Model) -> _Names:
     return _Names(left, swap_sides(torch.tensor(left)).tolist())
 
 
-def _shares(
+def shares(
     image: Volume,
     model: Model,
     how: Options,
     warn: Callable[[Notice], object],
     progress: Callable[[float], None] | None,
 ) -> Volume:
-    """How much of each voxel belongs to each class: (C, I, J, K) float16."""
+    """How much of each voxel belongs to each class: (C, I, J, K) float16.
+
+    Parameters
+    ----------
+    image : Volume
+        As `prepare` gives it.
+    model : Model
+    how : Options
+    warn : callable
+        As for `run`.
+    progress : callable, optional
+        Told the share of the work that is done.
+    """
     where = choose_device(how.device)
     exact = choose_precision(how.precision, where)
     ways, total = (False, True) if how.flip else (False,), None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -12,18 +12,18 @@ import torch
 
 from ..io import Notice
 from ..nets.slabs import VALUES, thin_slabs
-from ..space import reliability
 from ..volume import Volume
 from ..weights import Model, channels, load_model, sharpens, synthesises
 from .channels import fit, registered, together
 from .compat import Rules, passes, rules_of
 from .exam import fused
-from .heap import kept_memory
-from .lesions import asked, healed, kept
+from .find import Lesions, finder_for, found, gridded
+from .heap import kept_memory, spared_memory
+from .lesions import healed, kept
 from .memory import budget
 from .options import OPTIONS, Options
 from .possible import possible
-from .prepare import Prepared, prepare
+from .prepare import Prepared, prepare, with_reliability
 from .quality import notice, quality
 from .restore import WHITE_MATTER, on_grid, restore, sharpened
 from .result import Result
@@ -46,6 +46,7 @@ def synthesise(
     sharpen: bool = OPTIONS.sharpen,
     lesions: str = OPTIONS.lesions,
     lesion_mask: Volume | None = None,
+    finder: Model | str | None = None,
     uncertainty: bool = False,
     segmentation: bool | Model | str = False,
     grid: str = OPTIONS.grid,
@@ -74,7 +75,10 @@ def synthesise(
     lesions : {"inpaint", "keep"}
         Whether lesions are healed, or shown as a T1 would show them.
     lesion_mask : Volume, optional
-        Where they are, drawn on the scan, or on the first one of an exam; above 0.5.
+        Where they are, drawn on the scan, or on the first one of an exam; above 0.5. If none is given, and lesions are
+        to be kept, they are found.
+    finder : Model or str, optional
+        The network that finds them; the model `lesions` if not given. See `find_lesions`.
     uncertainty : bool
         Ask for a map of how wrong each voxel may be: another two passes, unless the model says it by itself.
     segmentation : bool, Model or str
@@ -104,30 +108,33 @@ def synthesise(
     scans = [volume] if isinstance(volume, Volume) else list(volume)
     for scan in scans:
         _check(scan)
-    asked(lesions, given=lesion_mask is not None)
     how = Options(ct=ct, device=device, precision=precision, flip=flip, compat=compat, sharpen=sharpen, lesions=lesions)
     how = replace(how, grid=grid, max_memory=max_memory)
     if not isinstance(model, Model):
         model = load_model(OPTIONS.model if model is None else model)
     several = channels(synthesises(model, exam=not isinstance(volume, Volume))) > 1
     possible(scans, model, how, mask=lesion_mask is not None, doubt=uncertainty)
-    heal, keep = (lesion_mask if lesions == word else None for word in ("inpaint", "keep"))
+    given, heal = lesion_mask and Lesions(lesion_mask), lesion_mask if lesions == "inpaint" else None
+    seeker = finder_for(lesions, given=lesion_mask is not None, asked=finder)
     present = [scan for scan in scans if scan is not None]
     namer = segmenter_for(segmentation, model)
-    room = budget([(scan.shape, scan.affine) for scan in present], model, how, loaded=True, segmenter=namer)
+    outlines = [(scan.shape, scan.affine) for scan in present]
+    room = budget(outlines, model, how, loaded=True, segmenter=namer, finder=seeker)
     how = replace(how, precision=room.precision)
+    searching, keep = dict[str, float](), lesions == "keep"
+    find = partial(_found, model=seeker, how=how, seconds=searching, progress=progress) if seeker else None
     single = partial(_single, model=model, how=how, heal=heal, doubt=uncertainty, progress=progress)
     roomy = max_memory is None and room.values >= VALUES  # what is kept is in pieces, which thinner slabs do not fill
-    with thin_slabs(room.values), kept_memory() if roomy else nullcontext():
+    with thin_slabs(room.values), kept_memory() if roomy else spared_memory():
         if several:
             result = _together(fit(scans, model), model, how, uncertainty, progress)
         elif len(present) > 1:
-            result = _numbered(fused(present, single, keep), scans)
+            result = _numbered(fused(present, single, given, find, keep=keep), scans)
         else:
-            result = single(present[0])
-            result = result if keep is None else replace(result, volume=kept(result.volume, present[0], keep))
+            result, where = _numbered(single(present[0]), scans), find(present[0]) if find else given
+            result = result if where is None else _marked(result, present[0], where, keep=keep)
     shown = scans[result.reference] or present[0]
-    seconds = dict(result.seconds)
+    seconds = result.seconds | searching
     with _stage("quality", seconds, progress):
         result = _judged(result, shown, model, how)
     if namer:
@@ -137,6 +144,21 @@ def synthesise(
         result = replace(result, segmentation=found, notices=(*result.notices, *found.notices))
     result = replace(result, seconds=seconds)
     return _moved(result, shown) if grid == "input" else result
+
+
+def _found(scan: Volume, model: Model, how: Options, seconds: dict[str, float], progress: Progress | None) -> Lesions:
+    took: dict[str, float] = {}
+    with _stage("lesions", took, progress) as report:
+        lesions = found(scan, model, how, report)
+    seconds["lesions"] = round(seconds.get("lesions", 0.0) + took["lesions"], 4)  # of all scans of an exam
+    return lesions
+
+
+def _marked(result: Result, scan: Volume, where: Lesions, *, keep: bool) -> Result:
+    """With where its lesions are and, if they are to be kept, with them."""
+    image = kept(result.volume, scan, where.mask) if keep and not where.none else result.volume
+    told = (*result.notices, *where.told)
+    return replace(result, volume=image, lesions=gridded(where, result.volume), notices=told)
 
 
 def _judged(result: Result, scan: Volume, model: Model, how: Options) -> Result:
@@ -152,7 +174,8 @@ def _judged(result: Result, scan: Volume, model: Model, how: Options) -> Result:
 def _moved(result: Result, scan: Volume) -> Result:
     """On the grid of a scan."""
     wide = result.uncertainty and on_grid(result.uncertainty, scan.shape, scan.affine)
-    return replace(result, volume=on_grid(result.volume, scan.shape, scan.affine), uncertainty=wide)
+    where = result.lesions and gridded(result.lesions, scan)
+    return replace(result, volume=on_grid(result.volume, scan.shape, scan.affine), uncertainty=wide, lesions=where)
 
 
 def _numbered(result: Result, scans: Sequence[Volume | None]) -> Result:
@@ -251,12 +274,6 @@ def _check(volume: Volume | None) -> None:
         )
     if not volume.data.isfinite().all():
         raise ValueError("The scan holds values that are not finite; replace them, as isomorph.io.read does.")
-
-
-def with_reliability(image: Volume, scan: Volume) -> Volume:
-    """The image, then which of its voxels were measured: what the generator gives such a network, by the same code."""
-    measured = reliability(scan.shape, scan.affine, image.shape, image.affine, image.data.device)
-    return image.with_data(torch.cat([image.data, measured[None]]))
 
 
 @contextmanager

@@ -14,10 +14,11 @@ from ..io.names import is_ours, suffix
 from ..io.target import WRITABLE
 from ..weights import collected, own_folder
 from ..weights.original import CARDS, missing
+from .batch import Listeners
 from .options import Options
 from .outcome import Summary
 from .plan import Job, refuse_collisions, refuse_harm
-from .scans import Listeners, predict_jobs
+from .scans import predict_jobs
 
 WORD = "_synthsr"
 
@@ -71,12 +72,12 @@ def plan_synthsr(given: str, output: str) -> list[Job]:
     source, target = Path(given), Path(output)
     listed = source.suffix == ".txt"
     if listed != (target.suffix == ".txt"):
-        raise UsageError("--i and --o must both be .txt lists, or neither.")
+        raise UsageError("--i and --o must both be .txt lists, or neither; give such a pair.")
     if listed:
         pairs = _lists(source, target)
     elif source.is_dir():
         if suffix(target):
-            raise UsageError(f"--i is a folder, so --o must be one, not {io.escape(target.name)!r}.")
+            raise UsageError(f"--i is a folder, so --o must be one, not {io.escape(target.name)!r}; give a folder.")
         images = sorted(p for p in source.iterdir() if suffix(p) in WRITABLE and not p.name.startswith("."))
         pairs = [(image, target / _named(image)) for image in images]
     else:

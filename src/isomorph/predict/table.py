@@ -51,7 +51,24 @@ def check_table(path: str | os.PathLike[str]) -> None:
             raise PermissionError(13, "permission denied")
         _read(path)
     except OSError as error:
-        raise trouble(error) from None
+        raise trouble(error, path) from None
+
+
+def begin_table(path: str | os.PathLike[str]) -> None:
+    """As `check_table`, for a whole run: a table that cannot be used is no refusal of a scan, the command is wrong.
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    UsageError, SetupError
+    """
+    try:
+        check_table(path)
+    except Refusal as refusal:
+        raise UsageError(f"--volumes: {refusal}") from None
 
 
 def add_row(path: str | os.PathLike[str], name: str, sidecar: dict[str, Any]) -> None:

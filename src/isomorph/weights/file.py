@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,10 @@ from ..errors import SetupError
 from ..nets import build
 from ..place import place
 
+AGAIN = "; fetch it again, or update isomorph."
 KEY = "isomorph"  # the metadata entry that holds the card
 LARGEST = 2 << 30  # bytes
+HEADER = 100_000_000  # bytes, the most that safetensors itself reads
 SHIPPED = Path(__file__).parent
 OWN = ".isomorph"  # in the home folder: models that the user converted or trained, known by their names
 REQUIRED = {"name", "network", "arguments", "white_matter", "licence", "data"}
@@ -91,15 +95,16 @@ def load_model(model: str | Path = "default") -> Model:
         If there is no such model, or the file is damaged, incomplete or not one of ours.
     """
     path = locate(model)
-    if path.stat().st_size > LARGEST:
-        raise SetupError(f"E902 {path.name} is larger than {LARGEST >> 30} GB, which no model of this package is.")
-    content = path.read_bytes()  # read once: what is hashed is what is parsed
+    with _readable(path):
+        if path.stat().st_size > LARGEST:
+            raise SetupError(f"E902 {path.name} is larger than {LARGEST >> 30} GB, as no model is; choose another.")
+        content = path.read_bytes()  # read once: what is hashed is what is parsed
     card = _card(content, path)
     try:
         with torch.device("meta"):  # shapes only: nothing is allocated on the word of a file
             network = build(card["network"], card["arguments"], card.get("residual", ()))
     except (ValueError, TypeError) as error:
-        raise SetupError(f"E903 {path.name}: {error}") from None
+        raise SetupError(f"E903 {path.name}: {str(error).rstrip('.')}{AGAIN}") from None
     try:
         state = parse(content)
     except SafetensorError as error:
@@ -174,7 +179,19 @@ def digest(path: str | Path) -> str:
 def read_card(model: str | Path) -> dict[str, Any]:
     """Card of a model, by its name or file, without building the network."""
     path = locate(model)
-    return _card(path.read_bytes(), path)
+    with _readable(path), path.open("rb") as file:
+        start = file.read(8)
+        start += file.read(min(int.from_bytes(start, "little"), HEADER))
+    return _card(start, path)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """A file that cannot be read is no bug."""
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(f"E904 {path.name} cannot be read ({error.strerror}); check its permissions.") from None
 
 
 def locate(model: str | Path) -> Path:
@@ -198,7 +215,7 @@ def locate(model: str | Path) -> Path:
             f"E901 {path.name} is a Keras file; type: isomorph convert-weights {path.name} OUT.safetensors"
         )
     if path.suffix in {".pt", ".pth", ".ckpt", ".pkl", ".h5", ".npz"}:
-        raise SetupError(f"E901 {path.name} is not a safetensors file; a pickle can run code, so it is never opened.")
+        raise SetupError(f"E901 {path.name} may be a pickle, which can run code; give a .safetensors model.")
     if not path.is_file():
         raise SetupError(
             f"E904 no model called {str(model)!r}; choose from {sorted(named)} or give a .safetensors file."
@@ -239,7 +256,8 @@ def _fill(network: nn.Module, state: dict[str, torch.Tensor], path: Path) -> Non
     wrong = sorted(expected.keys() ^ state.keys())
     wrong += sorted(k for k in expected.keys() & state.keys() if expected[k].shape != state[k].shape)
     if wrong:
-        raise SetupError(f"E903 {path.name} does not fit its network: {wrong[:3]} of {len(wrong)} tensors differ.")
+        said = f"E903 {path.name} does not fit its network: {wrong[:3]} of {len(wrong)} tensors differ"
+        raise SetupError(f"{said}{AGAIN}")
     if bad := sorted(k for k, v in state.items() if not v.isfinite().all()):
         raise SetupError(f"E903 {path.name} holds values that are not finite in {bad[:3]}; fetch it again.")
     network.load_state_dict({k: v.float() for k, v in state.items()}, strict=False, assign=True)

@@ -34,6 +34,7 @@ PARTS = {  # of a layer, as Keras and as PyTorch call them
     "bn": {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"},
 }
 OURS = re.compile(r"unet_(conv_(down|up)arm_\d+_\d+|bn_(down|up)_\d+|likelihood.*)")
+AGAIN = "; fetch the file again."
 INSTALL = "pip install 'isomorph[keras]'"
 
 
@@ -148,7 +149,7 @@ def _content(path: Path) -> bytes:
             if not stat.S_ISREG(info.st_mode):
                 raise SetupError(f"E904 {said} is no file; give a Keras .h5 file.")
             if info.st_size > LARGEST:
-                raise SetupError(f"E902 {said} is larger than {LARGEST >> 30} GB, which no weights of SynthSR are.")
+                raise SetupError(f"E902 {said} is larger than {LARGEST >> 30} GB, as no such weights are{AGAIN}")
             return file.read(LARGEST)
     except OSError as error:
         why = os.strerror(error.errno).lower() if error.errno else "unknown error"
@@ -178,12 +179,12 @@ def _card(kind: str | None, inputs: int, path: Path, out: Path) -> dict[str, Any
 def _read(file: Any, said: str) -> dict[str, torch.Tensor]:
     root = _group(file, "model_weights", said) if "model_weights" in file else file
     if len(root) > MOST:
-        raise SetupError(f"E903 {said} has {len(root)} layers, a network has 28.")
+        raise SetupError(f"E903 {said} has {len(root)} layers, a network has 28{AGAIN}")
     table = layers()
     if extra := sorted(name for name in root if OURS.fullmatch(name) and name not in table and len(root[name])):
-        raise SetupError(f"E903 {said} has layers that the network has not: {', '.join(map(escape, extra[:3]))}.")
+        raise SetupError(f"E903 {said} has layers that the network has not: {', '.join(map(escape, extra[:3]))}{AGAIN}")
     if missing := [name for name in table if name not in root]:
-        raise SetupError(f"E903 {said} lacks {len(missing)} of 28 layers: {', '.join(missing[:3])}.")
+        raise SetupError(f"E903 {said} lacks {len(missing)} of 28 layers: {', '.join(missing[:3])}{AGAIN}")
     groups = {name: _group(_group(root, name, said), name, said) for name in table}
     first, head = (_array(groups[name], name, "kernel", said) for name in ("unet_conv_downarm_0_0", "unet_likelihood"))
     inputs, outputs = (array.shape[axis] if array.ndim == 5 else 0 for array, axis in ((first, 3), (head, 4)))
@@ -195,7 +196,7 @@ def _read(file: Any, said: str) -> dict[str, torch.Tensor]:
     for name, ours in table.items():
         parts = PARTS["bn" if "_bn_" in name else "conv"]
         if len(groups[name]) != len(parts):
-            raise SetupError(f"E903 {said}: {name} has {len(groups[name])} weights, expected {', '.join(parts)}.")
+            raise SetupError(f"E903 {said}: {name} has {len(groups[name])} weights, expected {', '.join(parts)}{AGAIN}")
         for part, leaf in parts.items():
             array = _array(groups[name], name, part, said)
             state[f"{ours}.{leaf}"] = _tensor(array, expected[f"{ours}.{leaf}"], f"{said}: {name}/{part}")
@@ -207,7 +208,7 @@ def _group(parent: Any, name: str, said: str) -> Any:
     import h5py
 
     if not isinstance(parent.get(name, getlink=True), h5py.HardLink) or not isinstance(parent[name], h5py.Group):
-        raise SetupError(f"E903 {said}: {name} is not a layer stored in this file.")
+        raise SetupError(f"E903 {said}: {name} is not a layer stored in this file{AGAIN}")
     return parent[name]
 
 
@@ -217,11 +218,11 @@ def _array(group: Any, layer: str, part: str, said: str) -> Any:
 
     names = [name for name in (part, f"{part}:0") if name in group]
     if len(names) != 1:
-        raise SetupError(f"E903 {said}: {layer} has {'two of' if names else 'no'} {part}.")
+        raise SetupError(f"E903 {said}: {layer} has {'two of' if names else 'no'} {part}{AGAIN}")
     if not isinstance(group.get(names[0], getlink=True), h5py.HardLink):
         raise SetupError(f"E903 {said}: {layer}/{part} is a link; weights must be stored in the file.")
     if not isinstance(group[names[0]], h5py.Dataset):
-        raise SetupError(f"E903 {said}: {layer}/{part} is no array.")
+        raise SetupError(f"E903 {said}: {layer}/{part} is no array{AGAIN}")
     return group[names[0]]
 
 
@@ -231,17 +232,17 @@ def _tensor(array: Any, shape: tuple[int, ...], what: str) -> torch.Tensor:
 
     keras = (*shape[2:], shape[1], shape[0]) if len(shape) == 5 else shape
     if array.shape != keras:
-        raise SetupError(f"E903 {what} has the shape {array.shape}, expected {keras}.")
+        raise SetupError(f"E903 {what} has the shape {array.shape}, expected {keras}{AGAIN}")
     plain = (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT)  # neither packed, nor made of other arrays
     properties = array.id.get_create_plist()
     stored = array.dtype.kind == "f" and array.id.get_storage_size() == array.size * array.dtype.itemsize
     if not stored or properties.get_layout() not in plain or properties.get_external_count():
-        raise SetupError(f"E903 {what} is not stored as plain numbers in this file.")
+        raise SetupError(f"E903 {what} is not stored as plain numbers in this file{AGAIN}")
     with np.errstate(over="ignore"):  # said below
         values = np.asarray(array[()], dtype=np.float32)
     if not np.isfinite(values).all():
-        raise SetupError(f"E903 {what} holds values that are not finite.")
+        raise SetupError(f"E903 {what} holds values that are not finite{AGAIN}")
     if what.endswith("moving_variance") and (values < 0).any():
-        raise SetupError(f"E903 {what} holds negative variances.")
+        raise SetupError(f"E903 {what} holds negative variances{AGAIN}")
     tensor = torch.from_numpy(values.copy())
     return tensor.permute(4, 3, 0, 1, 2).contiguous() if len(shape) == 5 else tensor
