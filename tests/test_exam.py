@@ -12,6 +12,7 @@ import torch
 from phantoms import CARD, LESION, centred, save, scan, world_of
 from typer.testing import CliRunner
 
+from isomorph import io
 from isomorph.cli import app
 from isomorph.errors import NothingFound, SetupError, UsageError
 from isomorph.nets import Compact
@@ -247,6 +248,27 @@ def test_what_is_no_folder_of_exams_is_told_before_any_work(tmp_path: Path) -> N
     with pytest.raises(UsageError, match="in an order, which --exams cannot know; name the files"):
         predict_scans([tmp_path / "in"], tmp_path / "out", pair)
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
+    with pytest.raises(NothingFound, match=r"no scan in .*; the image was made by isomorph; give the original scan"):
+        plan([ours(tmp_path / "made")], tmp_path / "t1.nii.gz", exams=True)
+    with pytest.raises(NothingFound, match="no scan in"):
+        plan([tmp_path / "made"], tmp_path / "t1.nii.gz")
+
+
+def ours(folder: Path) -> Path:
+    """A folder in which all is of isomorph."""
+    folder.mkdir()
+    io.write(head(), folder / "t1.nii.gz", sidecar={})
+    return folder
+
+
+def test_a_scan_that_is_linked_beside_itself_counts_once(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    save(head(), tmp_path / "in" / "a.nii.gz")
+    save(head(), tmp_path / "in" / "c.nii.gz")
+    (tmp_path / "in" / "b.nii.gz").symlink_to(tmp_path / "in" / "a.nii.gz")
+    for output in ("out", "t1.nii.gz"):
+        (job,) = plan([tmp_path / "in"], tmp_path / output, exams=True)
+        assert [path.name for path in job.sources] == ["a.nii.gz", "c.nii.gz"]
 
 
 def channels_file(folder: Path, dropout: float) -> Path:

@@ -205,3 +205,15 @@ def test_atrophy_is_told_among_heads_of_one_map(examination) -> None:
     (blind,) = (row for key, row in rows.items() if key[0] == "FL" and "AUROC" in key[1])
     assert blind.beside == "true volumes 1.000"
     assert float(blind.isomorph) < 0.9
+
+
+def test_a_head_without_lesions_in_which_none_is_found_says_nothing_of_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    lesions = __import__("lesions")
+    monkeypatch.delitem(sys.modules, "lesions")
+    none, known = np.zeros((8, 8, 8), dtype=bool), np.ones((8, 8, 8), dtype=bool)
+    some = none.copy()
+    some[2:5, 2:5, 2:5] = True
+    rows = [lesions.scored(found, truth, known) for found, truth in ((none, none), (some, some), (none, some))]
+    assert [row["dice"] for row in rows] == pytest.approx([math.nan, 1, 0], nan_ok=True)
+    assert lesions.line(rows).split()[:2] == ["0.50", "0.00"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
@@ -14,13 +15,14 @@ from phantoms import centred, save, turned, world_of
 from scipy import ndimage
 
 from isomorph import io
-from isomorph.errors import SetupError, UsageError
+from isomorph.errors import Refusal, SetupError, UsageError
 from isomorph.predict import Lesions, Options, find_lesions, synthesise
 from isomorph.predict.exam import fused
 from isomorph.predict.find import agreed, finder_for
 from isomorph.predict.memory import peak
 from isomorph.predict.result import Result
 from isomorph.predict.scans import predict_scans
+from isomorph.space import resample
 from isomorph.volume import Volume
 from isomorph.weights import Model, load_model
 
@@ -77,7 +79,7 @@ def test_a_lesion_is_found_where_it_is(inputs: int, tmp_path: Path) -> None:
     found = find_lesions(flair(ball()), model)
     np.testing.assert_array_equal(here(found), ball())
     assert (found.mask.data.dtype, found.volume) == (torch.uint8, ball().sum())
-    assert (found.model, found.sha256, found.told) == ("finder", model.sha256, ())
+    assert (found.model, found.sha256, found.notices) == ("finder", model.sha256, ())
     stored = turned(flair(ball(at=THERE)), (2, 0, 1), (1, -1, 1))
     np.testing.assert_array_equal(here(find_lesions(stored, model)), ball(at=THERE))  # axes in RAS order
 
@@ -90,7 +92,7 @@ def test_a_mask_lies_on_the_grid_that_was_asked_for(seeing: Model) -> None:
     np.testing.assert_array_equal(found.mask.affine, thick.affine)
     assert overlap(here(found), ball(7, shape=thick.shape)) > 0.8
     assert find_lesions(thick, seeing).mask.shape == SHAPE
-    assert found.volume == here(found).sum() * 3
+    assert found.volume == find_lesions(thick, seeing).volume  # measured where they were found
 
 
 def test_what_is_found_is_kept_as_if_it_had_been_given(seeing: Model, plain: Model) -> None:
@@ -118,6 +120,10 @@ def test_where_nothing_is_found_the_t1_stays_and_that_is_told(seeing: Model, pla
     assert [n.code for n in result.notices if n.code == "W605"] == ["W605"]
     assert result.lesions is not None
     assert result.lesions.volume == 0
+    assert [n.code for n in find_lesions(scan, blind).notices] == ["W605"]
+    nothing, one = find_lesions(scan, blind), find_lesions(scan, seeing)
+    assert agreed([nothing, one], scan).notices == ()
+    assert [n.code for n in agreed([nothing, nothing], scan).notices] == ["W605"]
 
 
 class Blind(torch.nn.Module):
@@ -193,9 +199,10 @@ def test_masks_of_many_scans_go_into_a_folder(finder: Path, identity_file: Path,
         predict_scans([tmp_path / "scans"], tmp_path / "more", file)
 
 
-def test_a_network_for_something_else_is_refused(plain: Model, tmp_path: Path) -> None:
+def test_a_network_for_something_else_is_refused(plain: Model, seeing: Model, tmp_path: Path) -> None:
     names = load_model(network_file(tmp_path / "names.safetensors"))
-    for model in (plain, names):
+    images = Model(seeing.network, seeing.card | {"name": "images", "kind": "synthesis"}, seeing.sha256)
+    for model in (plain, names, images):
         with pytest.raises(SetupError, match=f"E906 {model.card['name']} does not find lesions"):
             find_lesions(flair(ball()), model)
     assert finder_for("keep", given=True, asked=plain) is None
@@ -222,3 +229,40 @@ def test_a_finder_takes_memory(plain: Model, tmp_path: Path) -> None:
     outline = [(SHAPE, AFFINE)]
     alone, both = (peak(outline, plain, Options(flip=False), "fp32", 2**21, finder=f) for f in (None, seeing))
     assert both - alone > 1e3 * np.prod(SHAPE)
+
+
+def test_a_mask_on_the_grid_of_the_scan_comes_back_as_it_was(plain: Model) -> None:
+    shape = (80, 80, 80)
+    thin = resample(flair(), shape, centred(shape, np.diag([0.6, 0.6, 0.6])))
+    drawn = np.zeros(shape, dtype=bool)
+    drawn[24:56:4, 24:56:4, 24:56:4] = True  # lesions of one voxel
+    mask = thin.with_data(torch.tensor(drawn)[None].float())
+    own = synthesise(thin, plain, lesion_mask=mask, grid="input").lesions
+    assert own is not None
+    np.testing.assert_array_equal(here(own), drawn)
+    fine = synthesise(thin, plain, lesion_mask=mask).lesions
+    assert fine is not None
+    assert fine.mask.shape == SHAPE
+    assert fine.volume == own.volume == pytest.approx(drawn.sum() * 0.6**3, abs=0.1)
+
+
+def test_what_was_found_and_cannot_be_shown_is_told(
+    seeing: Model, plain: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dull(*_: object) -> Volume:
+        raise Refusal("E508", "grey and white matter cannot be told apart in the scan", "give another contrast")
+
+    scan = flair(ball())
+    healthy = synthesise(scan, plain)
+    for name in ("synthesise", "exam"):
+        monkeypatch.setattr(importlib.import_module(f"isomorph.predict.{name}"), "kept", dull)
+    monkeypatch.setattr("isomorph.predict.exam.aligned", lambda t1, fixed: t1)
+    monkeypatch.setattr("isomorph.predict.possible.able", lambda: None)
+    for scans in (scan, [scan, scan]):
+        result = synthesise(scans, plain, lesions="keep", finder=seeing)
+        torch.testing.assert_close(result.volume.data, healthy.volume.data)
+        assert [n.code for n in result.notices if n.code == "W606"] == ["W606"]
+        assert result.lesions is not None
+        np.testing.assert_array_equal(here(result.lesions), ball())
+        with pytest.raises(Refusal, match="E508"):
+            synthesise(scans, plain, lesions="keep", lesion_mask=mask_of(ball()))

@@ -48,7 +48,7 @@ def test_slabs_of_any_thickness_give_the_result_of_the_whole(name: str) -> None:
     for values in (VALUES, 2**14, 1):
         with torch.inference_mode(), thin_slabs(values):
             cut = net(x)
-        assert (cut - whole).abs().max() < 1e-5 * whole.abs().max()
+        assert (cut - whole).abs().max() < 3e-5 * whole.abs().max()  # a slope divides rounding by a variance
 
 
 def test_a_halo_that_is_too_thin_would_be_noticed() -> None:
@@ -246,6 +246,9 @@ def test_a_network_that_does_not_say_what_it_holds_is_not_guessed() -> None:
     silent = Model(torch.nn.Identity(), {"name": "silent", "white_matter": 1.0, "arguments": {}}, "0" * 64)
     with pytest.raises(UsageError, match="does not say how much memory"):
         synthesise(scan((20, 20, 8)), silent, max_memory=4.0)
+    for other in ("segmenter", "finder"):
+        with pytest.raises(UsageError, match="silent does not say how much memory"):
+            budget([((20, 20, 8), np.eye(4))], model(), Options(max_memory=4.0), **{other: silent})
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".mgz"])

@@ -92,11 +92,34 @@ def test_a_new_cascade_gives_the_coarse_answer_and_the_scan_seen_through_its_cur
     torch.manual_seed(0)
     net, x = Cascade(sharp=(4,), coarse=(4, 8), fine=(4,)).eval(), torch.rand(1, 1, 32, 32, 32)
     coarse = net(torch.nn.functional.avg_pool3d(x, 2), "coarse")
-    guess, toned = net.guess(x)
-    assert torch.allclose(guess, torch.nn.functional.interpolate(coarse, scale_factor=2, mode="trilinear"))
+    guess = net.guess(x)
+    assert torch.allclose(guess, coarse)
     assert torch.equal(net(x, "sharp"), x)
+    toned, guess = net.toned(x, guess), torch.nn.functional.interpolate(guess, scale_factor=2, mode="trilinear")
     mixed = sum(share * image for share, image in zip(SHARES, [guess, *toned], strict=True))
     assert torch.allclose(net(x), mixed, atol=1e-6)
+
+
+def test_both_ways_is_the_whole_network_where_the_coarse_answer_has_no_side():
+    """And the mean of two coarse answers where it has."""
+    torch.manual_seed(0)
+    net, x = Cascade(2, sharp=(4,), coarse=(4, 8), fine=(4,)).eval(), torch.rand(1, 2, 32, 32, 32)
+    torch.nn.init.normal_(net.fine.correct.weight, std=0.1)
+    sharp = torch.cat([net(x, "sharp"), x[:, 1:]], 1)
+    mean = (net.guess(sharp) + net.guess(sharp.flip(3)).flip(3)) / 2
+    assert not torch.allclose(mean, net.guess(sharp), atol=1e-3)
+    assert torch.equal(net.both_ways(x, 3), net.refine(sharp, mean))
+    net.guess = lambda _: mean + mean.flip(3)
+    assert torch.allclose(net.both_ways(x, 3), net(x), atol=1e-6)
+
+
+def test_what_the_coarse_part_wants_to_be_a_multiple_of_is_filled_with_air():
+    torch.manual_seed(0)
+    net, x = Cascade(sharp=(4,), coarse=(4, 8, 8), fine=(4,)).eval(), torch.rand(1, 1, 48, 32, 16)
+    assert (net.multiple, net.coarse.multiple) == (16, 8)
+    small = torch.nn.functional.avg_pool3d(x[:, :, :40], 2)  # 20 voxels long: 24 are wanted
+    air = torch.zeros(1, 1, 2, 16, 8)
+    assert torch.equal(net.guess(x[:, :, :40]), net.coarse(torch.cat([air, small, air], 2))[:, :, 2:22])
 
 
 def test_every_part_after_the_first_sees_the_sharp_scan():
@@ -116,7 +139,10 @@ def test_going_to_2_mm_and_back_shifts_nothing():
     net = Cascade(sharp=(4,), coarse=(4, 8), fine=(4,)).eval()
     net.coarse = torch.nn.Identity()
     ramp = torch.arange(32.0).view(1, 1, 32, 1, 1).expand(1, 1, 32, 32, 32) / 31
-    guess, toned = net.guess(ramp)
+    net.coarse.multiple = 4
+    guess = net.guess(ramp)
+    toned = net.toned(ramp, guess)
+    guess = torch.nn.functional.interpolate(guess, scale_factor=2, mode="trilinear")
     assert torch.allclose(guess[:, :, 1:-1], ramp[:, :, 1:-1], atol=1e-5)
     assert (toned[0] - ramp).mean().abs() < 1e-3  # a shift by half a voxel would be 0.016
 

@@ -96,6 +96,22 @@ def test_flip_averaging_undoes_a_preference_for_one_side() -> None:
     assert synthesise(volume, ramp, flip=False).volume.data.std() > 10
 
 
+def test_a_network_that_can_look_both_ways_is_asked_once_along_the_axis_from_left_to_right() -> None:
+    class Both(Analytic):
+        def both_ways(self, x: torch.Tensor, axis: int) -> torch.Tensor:
+            asked.append(axis)
+            return (x + x.flip(axis)) / 2
+
+    asked: list[int] = []
+    image = scan((8, 8, 8), np.eye(3)[[1, 2, 0]])  # R runs along the second axis
+    how = {"device": torch.device("cpu"), "precision": "fp32"}
+    out = run(Both(), image, **how)
+    assert asked == [3]
+    torch.testing.assert_close(out.data, (image.data + image.data.flip(2)) / 2)
+    run(Both(), image, **how, flip=False)
+    assert asked == [3]
+
+
 def test_scale_and_offset_of_mr_do_not_matter() -> None:
     volume = scan((40, 44, 9), np.diag([1, 1, 5.0]))
     expected = synthesise(volume, analytic()).volume.data

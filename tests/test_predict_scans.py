@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -19,7 +20,7 @@ from phantoms import centred, save, scan, world_of
 
 from isomorph import io
 from isomorph.errors import NothingFound, SetupError, UsageError
-from isomorph.predict import Options
+from isomorph.predict import Options, scans
 from isomorph.predict.batch import Listeners
 from isomorph.predict.outcome import Outcome
 from isomorph.predict.plan import plan
@@ -367,3 +368,22 @@ def test_a_signal_leaves_nothing_half_written(number: int, code: int, tmp_path: 
     assert files == images | {name.replace(".nii.gz", ".json") for name in images}
     for name in images:
         assert np.isfinite(nib.load(tmp_path / "out" / name).get_fdata()).all()
+
+
+@pytest.mark.parametrize(("error", "code"), [(MemoryError(), "E801"), (ValueError("odd"), "internal error")])
+def test_trouble_while_writing_is_that_of_one_scan(
+    error: Exception, code: str, folder: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true, tries = scans.write_outputs, []
+
+    def once(*given: Any) -> Any:
+        tries.append(given)
+        if len(tries) == 1:
+            raise error
+        return true(*given)
+
+    monkeypatch.setattr(scans, "write_outputs", once)
+    summary = predict_scans([folder], tmp_path / "out", options)
+    assert sorted(o.status for o in summary.outcomes) == ["done", "failed", "refused"]
+    assert next(o for o in summary.outcomes if o.status == "failed").message.startswith(code)
+    assert summary.exit_code == 4

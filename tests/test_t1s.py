@@ -13,16 +13,21 @@ import numpy as np
 import pytest
 import torch
 from brains import CLASSES, brain, level, network_file
-from phantoms import CARD, centred, save
+from phantoms import CARD, centred, save, turned
+from phantoms import scan as phantom
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from isomorph import cli, io
+from isomorph.demo import _sidecar
+from isomorph.errors import UsageError
 from isomorph.nets import Compact
-from isomorph.predict import Options
+from isomorph.predict import Options, synthesise
+from isomorph.predict.plan import Job, plan_t1s
 from isomorph.predict.scans import predict_scans
 from isomorph.predict.segment import Segmentation, segment, segmented
-from isomorph.predict.t1s import _judged, segment_t1s
+from isomorph.predict.t1s import _judged, _origin, segment_t1s
+from isomorph.space import axis_codes
 from isomorph.volume import Volume
 from isomorph.weights import load_model, save_model
 
@@ -109,6 +114,8 @@ def test_what_the_scan_has_seen_is_known_from_the_json(
     monkeypatch.setattr("isomorph.predict.t1s.segmented", spy)
     assert segment_t1s([t1], Options(segmentation=str(tmp_path / "a.nii.gz"), **common)).exit_code == 0
     io.sidecar_path(t1).unlink()
+    other = segment_t1s([t1], Options(segmentation=str(tmp_path / "a.nii.gz"), **common)).outcomes[0]
+    assert other.message[:4] == "E705"  # without the JSON the labels, and what is said of them, would be others
     assert segment_t1s([t1], Options(segmentation=str(tmp_path / "b.nii.gz"), **common)).exit_code == 0
     there, lost = seen
     assert there is not None
@@ -163,13 +170,17 @@ def test_predict_says_where_labels_of_a_t1_that_is_there_come_from(
     assert re.match(r"E705 .* exists already; name the structures of this very T1 by isomorph segment", outcome.message)
 
 
-def test_a_real_t1_is_judged_whatever_its_scale(tmp_path: Path, common: dict) -> None:
-    shape = (152, 168, 60)
+def real_t1(shape: tuple[int, int, int]) -> tuple[Volume, Volume]:
+    """A T1 of 1 mm, as bright as nobody knows, and its labels."""
     labels = brain(shape, centred(shape, np.eye(3)))
     grey = torch.isin(labels.data, torch.tensor([3, 42, 8, 47, 10, 49, 11, 50, 12, 51, 17, 53]))
     white = torch.isin(labels.data, torch.tensor([2, 41, 7, 46, 16]))
     folds = torch.rand(labels.data.shape, generator=torch.Generator().manual_seed(0)) * 0.2
-    t1 = labels.with_data((0.65 * grey + white + folds * (grey | white)) * 700)
+    return labels.with_data((0.65 * grey + white + folds * (grey | white)) * 700), labels
+
+
+def test_a_real_t1_is_judged_whatever_its_scale(common: dict) -> None:
+    t1, labels = real_t1((152, 168, 60))
     known = load_model(common["segmenter"])
     found = segment(t1, known, precision="fp32", flip=False)
     found = type(found)(**vars(found) | {"labels": labels})
@@ -257,3 +268,31 @@ def test_several_t1s_need_a_folder(scan: Path, tmp_path: Path, common: dict) -> 
     (tmp_path / "b.nii.gz").write_bytes(scan.read_bytes())
     with pytest.raises(Exception, match="2 scans need a folder as output"):
         segment_t1s([scan, tmp_path / "b.nii.gz"], Options(segmentation=str(tmp_path / "l.nii.gz"), **common))
+
+
+def test_a_cube_is_judged_however_it_is_stored() -> None:
+    """As FreeSurfer conforms it: the shape of its labels, whose axes are others."""
+    t1, labels = real_t1((160, 160, 160))
+    found = Segmentation(labels, {}, 0.0, 0.0, (), None, "", "")  # pyright: ignore[reportArgumentType]
+    stored = turned(t1, (0, 2, 1), (-1, -1, 1))
+    assert (axis_codes(stored.affine), stored.shape) == ("LIA", labels.shape)
+    good = _judged(t1, found)
+    assert good > 0
+    assert _judged(stored, found) == pytest.approx(good, abs=1e-4)
+
+
+def test_a_scan_beside_its_t1_is_left_out(t1: Path, tmp_path: Path) -> None:
+    folder, out = t1.parent, tmp_path / "labels"
+    for name in ("scan.nii.gz", "other.nii.gz"):
+        (folder / name).write_bytes(b"")
+    jobs = plan_t1s([folder], out)
+    assert sorted(job.source.name for job in jobs) == ["other.nii.gz", t1.name]
+    with pytest.raises(UsageError, match="would both become scan_desc-synth_dseg"):  # who names both wants both
+        plan_t1s([folder / "scan.nii.gz", t1], out)
+
+
+def test_the_t1_of_the_demo_is_a_t1(tmp_path: Path, identity_file: Path) -> None:
+    network, path = load_model(identity_file), tmp_path / "t1.nii.gz"
+    result = synthesise(phantom(), network, flip=False)
+    io.write(result.volume, path, sidecar=_sidecar(result, network))
+    assert _origin(Job(path, path, "t1"))["tool"] == "isomorph"

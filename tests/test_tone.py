@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from isomorph.nets.tone import apply_curves, hats, local_curves
+from isomorph.nets.tone import apply_curves, hats, local_curves, local_lines
 
 SIZE = 32
 
@@ -50,3 +50,28 @@ def test_a_brightness_that_does_not_occur_is_asked_of_the_wider_window():
     for curve in local_curves(x, x, nodes=8, levels=3):
         assert curve.isfinite().all()
         assert curve[:, -1].max() == pytest.approx(1, abs=0.05)
+
+
+def test_a_line_is_found_again_whatever_air_says():
+    torch.manual_seed(0)
+    x = torch.rand(1, 1, 64, 64, 64)
+    y = 0.2 + 0.7 * x
+    x[:, :, :16], y[:, :, :16] = 0.0, 5.0  # air is not tissue
+    line = local_lines(x, y, levels=3)
+    assert line.shape == (1, 2, 8, 8, 8)
+    seen = apply_curves(x, line)[:, :, 16:]
+    assert (seen - y[:, :, 16:]).abs().max() < 0.02
+
+
+def test_what_is_brighter_than_bright_tissue_does_not_tilt_the_line():
+    torch.manual_seed(0)
+    x = torch.rand(1, 1, 64, 64, 64) * 1.4  # curves take what is above 1 for 1
+    line = local_lines(x, x.clamp(max=1), levels=3)
+    assert (apply_curves(x, line) - x.clamp(max=1))[x > 0.05].abs().max() < 0.02
+
+
+def test_where_brightness_does_not_vary_a_line_is_flat():
+    x, y = torch.full((1, 1, 32, 32, 32), 0.5), torch.rand(1, 1, 32, 32, 32)
+    line = local_lines(x, y, levels=3)
+    assert (line[:, 0] - line[:, 1]).abs().max() < 1e-3
+    assert line.mean() == pytest.approx(0.5, abs=0.02)

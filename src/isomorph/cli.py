@@ -16,7 +16,7 @@ from .train_commands import CT, DEBUG, THREADS, corpus, generate, improve, prior
 
 DEVICE = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 PRECISION = Annotated[str | None, typer.Option(help="auto, fp32 or bf16.")]
-NO_FLIP = Annotated[bool, typer.Option("--no-flip", help="No mirrored pass: half the time.")]
+NO_FLIP = Annotated[bool, typer.Option("--no-flip", help="No mirrored pass: faster, a little worse.")]
 VOLUMES = Annotated[str | None, typer.Option(help="Table (.csv) of volumes, one row for each scan.")]
 SEGMENTER = Annotated[str | None, typer.Option(help="Another segmentation network: name or file.")]
 MAX_MEMORY = Annotated[float | None, typer.Option(help="GB that may be taken: the less, the slower.")]

@@ -172,6 +172,7 @@ def _sidecar(result: Result, model: Model) -> dict:
         "model": {"name": model.card["name"], "sha256": model.sha256},
         "options": asdict(OPTIONS) | {"model": model.card["name"]},
         "seconds": result.seconds,
+        "output": {"contrast": "T1"},
         "contains_face": False,
     }
 

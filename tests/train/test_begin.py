@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from isomorph.errors import UsageError
-from isomorph.nets import Parcels
+from isomorph.nets import Cascade, Parcels
 from isomorph.train.begin import begin_with
 from isomorph.weights import save_model
 
@@ -47,3 +47,12 @@ def test_another_trunk_is_another_network(model, features):
     with pytest.raises(UsageError, match="holds another network"):
         begin_with(network, model[1])
     assert all(torch.equal(x, before[key]) for key, x in network.state_dict().items())
+
+
+def test_inputs_that_reach_more_than_the_first_layer_are_not_guessed(tmp_path):
+    how = {"sharp": [8], "coarse": [8, 16], "fine": [8]}
+    card = {"name": "old", "network": "cascade", "arguments": how, "white_matter": 1.0, "licence": "none", "data": []}
+    save_model(tmp_path / "old.safetensors", Cascade(**how).eval(), card, half=False)
+    begin_with(Cascade(**how), str(tmp_path / "old.safetensors"))
+    with pytest.raises(UsageError, match="holds another network"):
+        begin_with(Cascade(2, **how), str(tmp_path / "old.safetensors"))

@@ -6,16 +6,16 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool3d, interpolate
+from torch.nn.functional import avg_pool3d, interpolate, pad
 
 from .compact import Compact
 from .residual import Residual
 from .slabs import with_halo
-from .tone import apply_curves, local_curves
+from .tone import apply_curves, local_curves, local_lines
 
 NODES = 8  # of a tone curve
 WINDOWS = 3  # about 12, 24 and 48 mm wide
-SHARES = (0.4, 0.4, 0.1, 0.1)  # of the coarse answer and of each window, before training
+SHARES = (0.35, 0.35, 0.1, 0.1, 0.1)  # of the coarse answer, of each window and of the line, before training
 
 
 class Cascade(nn.Module):
@@ -25,9 +25,9 @@ class Cascade(nn.Module):
        the answer is close to the scan, and little context is needed.
     2. *Coarse*, at 2 mm: what does each brightness mean? Which contrast a scan has can only be told from much of the
        head, and needs no fine voxels: a wide network sees twice as far at an eighth of the cost.
-    3. *Fine*, at 1 mm: the coarse T1, compared with the sharp scan, gives tone curves around each place; the scan seen
-       through these is a T1 as sharp as the scan. The slim network chooses between them, place by place, and adds what
-       none of them has.
+    3. *Fine*, at 1 mm: the coarse T1, compared with the sharp scan, gives tone curves around each place, and a line for
+       scans that are a T1 already; the scan seen through these is a T1 as sharp as the scan. The slim network chooses
+       between them, place by place, and adds what none of them has.
 
     Parameters
     ----------
@@ -55,12 +55,12 @@ class Cascade(nn.Module):
         difference = Compact(inputs, 1, sharp, tones, detail)
         self.sharp = Residual(difference, [0])
         self.coarse = Compact(inputs, outputs, coarse, tones, detail)
-        self.fine = Compact(inputs + outputs + WINDOWS, outputs, fine, tones, detail)
-        self.choose = nn.Conv3d(fine[0], 1 + WINDOWS, 1)
+        self.fine = Compact(inputs + outputs + WINDOWS + 1, outputs, fine, tones, detail)
+        self.choose = nn.Conv3d(fine[0], len(SHARES), 1)
         nn.init.zeros_(self.choose.weight)
         with torch.no_grad():
             self.choose.bias.copy_(torch.tensor([math.log(share) for share in SHARES]))  # pyright: ignore[reportOptionalMemberAccess]
-        self.multiple = max(2 * self.coarse.multiple, self.fine.multiple, self.sharp.multiple, 2 * 2**WINDOWS)
+        self.multiple = max(self.fine.multiple, self.sharp.multiple, 2 * 2**WINDOWS)
         for network in (difference, self.fine):  # at first the scan is sharp, the coarse answer the answer
             for layer in (network.curves, network.correct):
                 nn.init.zeros_(layer.weight)
@@ -76,19 +76,44 @@ class Cascade(nn.Module):
             return self.coarse(x)
         with torch.set_grad_enabled(torch.is_grad_enabled() and part != "fine"):
             x = torch.cat([self.sharp(x), x[:, 1:]], 1)
-            guess, toned = self.guess(x)
+            guess = self.guess(x)
+        return self.refine(x, guess)
+
+    def both_ways(self, x: Tensor, axis: int) -> Tensor:
+        """The answer to a scan and to its mirror image, averaged where they differ: in what a brightness means. What
+        looks a few voxels far needs no second opinion, and takes most of the time.
+
+        Parameters
+        ----------
+        x : (N, inputs, I, J, K) tensor
+        axis : int
+            Of `x`, from left to right.
+        """
+        x = torch.cat([self.sharp(x), x[:, 1:]], 1)
+        return self.refine(x, (self.guess(x) + self.guess(x.flip(axis)).flip(axis)) / 2)
+
+    def guess(self, x: Tensor) -> Tensor:
+        """The coarse answer to a sharp scan, at 2 mm."""
+        small = avg_pool3d(x, 2)
+        beyond = [-n % self.coarse.multiple for n in small.shape[2:]]  # air
+        answer = self.coarse(pad(small, [side for n in beyond[::-1] for side in (n // 2, n - n // 2)])).float()
+        i, j, k = (slice(n // 2, n // 2 + size) for n, size in zip(beyond, small.shape[2:], strict=True))
+        return answer[:, :, i, j, k]  # float: sums over windows want more digits than bf16 has
+
+    def refine(self, x: Tensor, guess: Tensor) -> Tensor:
+        """The answer at 1 mm, of the sharp scan and the coarse answer."""
+        toned = self.toned(x[:, :1].float(), guess[:, :1])
+        guess = interpolate(guess, scale_factor=2, mode="trilinear")
         seen = torch.cat([x, guess, *toned], 1)
         context = self.fine.context(seen)
-        mixed = with_halo(self.mix, context, guess, *toned, channels=3 * (1 + WINDOWS))
+        mixed = with_halo(self.mix, context, guess, *toned, channels=3 * len(SHARES))
         return torch.cat([mixed, guess[:, 1:]], 1) + self.fine.paint(seen, context)
 
-    def guess(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The coarse answer at 1 mm, and what tone curves make of the scan, narrowest window first."""
+    def toned(self, x: Tensor, guess: Tensor) -> list[Tensor]:
+        """What tone curves and a line make of the scan, narrowest window first."""
         small = avg_pool3d(x, 2)
-        answer = self.coarse(small).float()  # sums over windows want more digits than bf16 has
-        curves = local_curves(small[:, :1].float(), answer[:, :1], nodes=NODES, levels=WINDOWS)
-        toned = [apply_curves(x[:, :1].float(), curve) for curve in curves]
-        return interpolate(answer, scale_factor=2, mode="trilinear"), toned
+        curves = local_curves(small, guess, nodes=NODES, levels=WINDOWS)
+        return [apply_curves(x, curve) for curve in (*curves, local_lines(small, guess, levels=WINDOWS))]
 
     def mix(self, context: Tensor, guess: Tensor, *toned: Tensor) -> Tensor:
         """Of the coarse answer and what each window makes of the scan, what the slim network trusts."""
@@ -98,5 +123,5 @@ class Cascade(nn.Module):
     def held(self, width: int) -> float:
         """Bytes for each voxel that a pass holds at most, without slabs, numbers of the network being `width` bytes."""
         scan, answer = 4 * self.coarse.inputs, 4 * self.coarse.outputs
-        parts = 2 * scan + answer + 4 * WINDOWS  # of what the fine network is given, which is a copy
+        parts = 2 * scan + answer + 4 * (WINDOWS + 1)  # of what the fine network is given, which is a copy
         return max(self.sharp.held(width), parts + self.fine.held(width) + 2 * answer)

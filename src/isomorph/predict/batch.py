@@ -161,8 +161,10 @@ class _Run(Generic[Made]):
         with signals.held():
             try:
                 outcome = self.work.write(job, made)
-            except Refusal as refusal:  # somebody else wrote it, or took the mask away, in the meantime
-                outcome = trouble(job, refusal)
+            except SetupError:  # a full disk is nobody's outcome
+                raise
+            except Exception as error:  # somebody else wrote it in the meantime, or memory is gone
+                outcome = trouble(job, error)
             self.end(job, outcome)
         if self.to.watch and outcome.status.startswith("done"):
             self.to.watch(outcome, *self.work.shown(made))

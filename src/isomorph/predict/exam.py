@@ -15,7 +15,7 @@ from ..io import Notice
 from ..space import field_of_view, resample
 from ..volume import Volume
 from .channels import moved
-from .find import Lesions, agreed, gridded
+from .find import Lesions, agreed, unshown
 from .lesions import kept, on_grid
 from .result import Part, Result
 
@@ -72,7 +72,7 @@ def fused(
     Raises
     ------
     Refusal
-        As `kept`, if no scan can show the lesions.
+        As `kept`, if no scan can show the lesions that were given.
     """
     results = [single(scan) for scan in scans]
     best = reference(scans, [result.volume for result in results])
@@ -84,7 +84,10 @@ def fused(
     elif find:
         given = agreed([_moved(find(scans[p.part.index]), p, scans[p.part.index]) for p in used], like)
     if given and keep and not given.none:
-        used = _with_lesions(used, scans, like, given.mask)
+        try:
+            used = _with_lesions(used, scans, like, given.mask)
+        except Refusal as refusal:
+            given = unshown(given, refusal)
     mean, doubt, shares = _mean(used)
     share = dict(zip((p.part.index for p in used), shares, strict=True))
     parts = tuple(replace(p.part, share=share.get(p.part.index, 0.0)) for p in placed)
@@ -97,8 +100,8 @@ def fused(
         seconds=seconds,
         reference=best,
         parts=parts,
-        lesions=given and gridded(given, like),
-        notices=(*(_left_out(part) for part in parts if part.share == 0), *(given.told if given else ())),
+        lesions=given,
+        notices=(*(_left_out(part) for part in parts if part.share == 0), *(given.notices if given else ())),
     )
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from ..errors import SetupError
+from ..errors import Refusal, SetupError
 from ..io import Notice
 from ..labels import LESION
 from ..space import onto
 from ..volume import Volume
 from ..weights import Model, channels, collected, load_model
+from .labelling import gives_labels
 from .lesions import on_grid
 from .options import OPTIONS, Options
 from .prepare import prepare, with_reliability
@@ -35,12 +36,15 @@ class Lesions:
         Name and hash of the network that found them; empty where the mask was given.
     notices : tuple of Notice
         What is to be known, each with its code.
+    measured : float, optional
+        mm3 of all lesions on another grid, on which they were given or found.
     """
 
     mask: Volume
     model: str = ""
     sha256: str = ""
     notices: tuple[Notice, ...] = ()
+    measured: float | None = None
 
     @property
     def none(self) -> bool:
@@ -48,13 +52,10 @@ class Lesions:
         return bool(self.model) and not (self.mask.data > SURE).any()
 
     @property
-    def told(self) -> tuple[Notice, ...]:
-        """All that is to be known."""
-        return (*self.notices, NOTHING) if self.none else self.notices
-
-    @property
     def volume(self) -> float:
-        """Of all lesions, mm3."""
+        """Of all lesions, mm3; as they were given or found, whatever the grid of the mask."""
+        if self.measured is not None:
+            return self.measured
         voxel = abs(float(np.linalg.det(self.mask.affine[:3, :3])))
         return round(float((self.mask.data > SURE).sum()) * voxel, 1)
 
@@ -147,13 +148,13 @@ def finds(model: Model) -> Model:
     Raises
     ------
     SetupError
-        E906 if it does not.
+        E906 if it does not; E903 as `gives_labels`.
     """
-    told = model.card.get("labels")
-    if not isinstance(told, list | tuple) or not {0, LESION} <= set(told) or channels(model) != 1:
-        name = model.card.get("name", "this model")
-        raise SetupError(f"E906 {name} does not find lesions in a scan; choose a network that does, such as lesions.")
-    return model
+    numbers = model.card.get("labels")
+    fits = isinstance(numbers, list | tuple) and LESION in numbers and channels(model) == 1
+    return gives_labels(
+        model, "does not find lesions in a scan; choose a network that does, such as lesions", fits=fits
+    )
 
 
 def found(volume: Volume, model: Model, how: Options, progress: Callable[[float], None] | None = None) -> Lesions:
@@ -175,7 +176,7 @@ def found(volume: Volume, model: Model, how: Options, progress: Callable[[float]
     k = list(model.card["labels"]).index(LESION)
     lesion = onto(soft.with_data((soft.data[k : k + 1] > SURE).to(torch.uint8)), prepared.shape, prepared.affine)
     mask = lesion.with_data(lesion.data * prepared.view)
-    return Lesions(mask, str(model.card["name"]), model.sha256, tuple(notices.values()))
+    return _told(Lesions(mask, str(model.card["name"]), model.sha256, tuple(notices.values())))
 
 
 def agreed(found: Sequence[Lesions], like: Volume) -> Lesions:
@@ -192,8 +193,33 @@ def agreed(found: Sequence[Lesions], like: Volume) -> Lesions:
     """
     share = torch.stack([on_grid(one.mask, like) for one in found]).amax(0)
     mask = like.with_data((share > SURE).to(torch.uint8)[None])
-    told = {notice.code: notice for one in found for notice in one.notices}
-    return Lesions(mask, found[0].model, found[0].sha256, tuple(told.values()))
+    notices = {notice.code: notice for one in found for notice in one.notices if notice != NOTHING}
+    return _told(Lesions(mask, found[0].model, found[0].sha256, tuple(notices.values())))
+
+
+def _told(lesions: Lesions) -> Lesions:
+    """With a notice where there is nothing."""
+    return replace(lesions, notices=(*lesions.notices, NOTHING)) if lesions.none else lesions
+
+
+def unshown(lesions: Lesions, refusal: Refusal) -> Lesions:
+    """Lesions that a T1 cannot show: if they were found, that is told and the T1 stays; if they were given, no T1.
+
+    Parameters
+    ----------
+    lesions : Lesions
+    refusal : Refusal
+        Why not.
+
+    Raises
+    ------
+    Refusal
+        The same one, if they were given.
+    """
+    if not lesions.model:
+        raise refusal
+    notice = Notice("W606", f"lesions were found, and the T1 does not show them: {refusal.reason}")
+    return replace(lesions, notices=(*lesions.notices, notice))
 
 
 def gridded(lesions: Lesions, like: Volume) -> Lesions:
@@ -205,4 +231,4 @@ def gridded(lesions: Lesions, like: Volume) -> Lesions:
     like : Volume
     """
     mask = like.with_data((on_grid(lesions.mask, like) > SURE).to(torch.uint8)[None])
-    return Lesions(mask, lesions.model, lesions.sha256, lesions.notices)
+    return replace(lesions, mask=mask, measured=lesions.volume)

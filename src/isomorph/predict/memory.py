@@ -80,7 +80,7 @@ def budget(
     Raises
     ------
     UsageError
-        If there is a limit and the network does not say what it holds.
+        If there is a limit and a network does not say what it holds.
     SetupError
         E806 if nothing fits.
     """
@@ -88,8 +88,9 @@ def budget(
         return Budget(how.precision, slab_values(), math.nan)
     exact = "fp32" if rules_of(model, how.compat) else choose_precision("auto", choose_device(how.device))
     asked = exact if how.precision == "auto" else how.precision
-    if not hasattr(model.network, "held"):
-        raise UsageError(f"{model.card['name']} does not say how much memory it takes; leave out --max-memory.")
+    for each in filter(None, (model, segmenter, finder)):
+        if not hasattr(each.network, "held"):
+            raise UsageError(f"{each.card['name']} does not say how much memory it takes; leave out --max-memory.")
     ways = [(asked, VALUES), (asked, FEWER)]
     if how.precision == "auto" and not rules_of(model, how.compat):
         ways.append(("bf16", FEWER))
@@ -144,10 +145,10 @@ def peak(
 
 def _naming(segmenter: Model, how: Options, precision: str) -> float:
     """Bytes for each voxel while structures are named: what the network gives, twice, and what it gave before."""
-    held = getattr(segmenter.network, "held", lambda width: 0.0)
+    held = float(segmenter.network.held(WIDTH[precision]))  # pyright: ignore
     given = len(segmenter.card["labels"]) * (2 * WIDTH[precision] + 4)
     earlier = len(segmenter.card["labels"]) * 2 if how.flip else 0
-    return 8 + earlier + max(float(held(WIDTH[precision])), given)
+    return 8 + earlier + max(held, given)
 
 
 def resident() -> float:

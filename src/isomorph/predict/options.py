@@ -32,7 +32,8 @@ class Options:
     precision : str
         ``auto`` takes bf16 where the hardware computes in it, else fp32.
     flip : bool
-        Average with the prediction of the mirrored scan: twice the time, a little better.
+        Average with the prediction of the mirrored scan: a little better. Most networks take twice the time
+        for it; of a `cascade`, as the default is, the coarse part alone runs twice.
     compat : str
         Pre- and post-processing of the original SynthSR, step for step, for its converted weights: that of FreeSurfer 8
         or of its GitHub repository. ``auto`` takes what the model says; ``none`` takes ours whatever it says.

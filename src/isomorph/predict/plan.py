@@ -103,6 +103,8 @@ def plan(inputs: Inputs, output: str | os.PathLike[str], ending: str = ENDING, *
 def plan_t1s(inputs: Inputs, output: str | os.PathLike[str]) -> list[Job]:
     """Pair T1s with their labels, as `plan` pairs scans with T1s; of what isomorph made, T1s are taken.
 
+    A scan that lies in a folder beside the T1 that was made of it is left out.
+
     Parameters
     ----------
     inputs, output
@@ -116,7 +118,15 @@ def plan_t1s(inputs: Inputs, output: str | os.PathLike[str]) -> list[Job]:
     images, ours = gather(inputs)
     t1s = [path for path in ours if _is_t1(path)]
     others = [path for path in ours if path not in t1s]
+    named = {Path(i) for i in inputs}
+    made_of = {path.parent / _stem(path, MADE) for path in t1s if _stem(path).endswith(MADE)}
+    images = [path for path in images if path in named or path.parent / _stem(path) not in made_of]
     return _each(inputs, output, sorted({*images, *t1s}), others, LABELLED, made=MADE)
+
+
+def _stem(path: Path, made: str = "") -> str:
+    """A name without its suffix; `made` is what that of a synthetic T1 loses."""
+    return path.name[: len(path.name) - len(suffix(path))].removesuffix(made)
 
 
 def _is_t1(path: Path) -> bool:
@@ -133,12 +143,18 @@ def _each(
     if not (folders or len(inputs) > 1 or _is_folder(output)):
         return [Job(sources[0], Path(output), io.escape(sources[0].name))]
     if suffix(output):
+        _something(sources, inputs)
         said = io.escape(Path(output).name)
         raise UsageError(f"{len(sources)} scans need a folder as output, not {said!r}; give one.")
     jobs = [_mirrored(source, folders, Path(output), ending, made) for source in sources]
     refuse_collisions(jobs)
     refuse_harm(jobs)
     return jobs + [replace(_mirrored(source, folders, Path(output), ending), ours=True) for source in ours]
+
+
+def _something(sources: list[Path], inputs: Inputs) -> None:
+    if not sources:
+        raise NothingFound(f"no scan in {', '.join(io.escape(os.fspath(i)) for i in inputs)}; {OURS.split(' ', 1)[1]}.")
 
 
 def labelled(job: Job, given: str | None) -> Path | None:
@@ -212,10 +228,12 @@ def _exams(inputs: Inputs, output: Path, ending: str, *, folder: bool) -> list[J
         raise UsageError(
             f"--exams takes folders, {io.escape(Path(named).name)!r} is none; give the folder of the exams."
         )
-    together: defaultdict[Path, list[Path]] = defaultdict(list)
+    once: defaultdict[Path, dict[str, Path]] = defaultdict(dict)
     for source in sources:
-        together[source.parent].append(source)
+        once[source.parent].setdefault(os.path.realpath(source), source)  # a link beside its scan is no other scan
+    together = {place: list(scans.values()) for place, scans in once.items()}
     if suffix(output) and not folder:
+        _something(sources, inputs)
         if len(together) != 1:
             said = io.escape(output.name)
             raise UsageError(f"{len(together)} exams need a folder as output, not {said!r}; give one.")
@@ -235,8 +253,7 @@ def _mirrored(source: Path, folders: list[Path], output: Path, ending: str, made
     """In the same folder below `output`, with another ending; `made` is what the name of a synthetic T1 loses."""
     root = next((f for f in folders if source.is_relative_to(f)), source.parent)
     relative = source.relative_to(root)
-    stem = source.name[: len(source.name) - len(suffix(source))].removesuffix(made)
-    return Job(source, output / relative.parent / f"{stem}{ending}", io.escape(relative), output)
+    return Job(source, output / relative.parent / f"{_stem(source, made)}{ending}", io.escape(relative), output)
 
 
 def refuse_collisions(jobs: list[Job]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from ..errors import IsomorphError, SetupError
 from ..io import Notice
 from ..nets.slabs import FEWER, slab_values, thin_slabs
-from ..space import mirror
+from ..space import mirror, sideways
 from ..volume import Volume
 
 log = logging.getLogger(__name__)
@@ -127,8 +128,10 @@ def _ways(device: torch.device) -> list[tuple[torch.device, int]]:
 def _both(
     network: nn.Module, image: Volume, device: torch.device, precision: str, flip: bool, progress: Progress | None
 ) -> Volume:
-    """One pass, or the mean of both ways round."""
+    """One pass, or the mean of both ways round; of the whole network, unless it says which part of it needs both."""
     network = network.to(device, memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]
+    if flip and (at_once := getattr(network, "both_ways", None)):
+        return _pass(partial(at_once, axis=sideways(image) + 2), image, device, precision)
     output = _pass(network, image, device, precision)
     if not flip:
         return output
@@ -157,7 +160,7 @@ def full_precision() -> Iterator[None]:
             setting.allow_tf32 = value
 
 
-def _pass(network: nn.Module, image: Volume, device: torch.device, precision: str) -> Volume:
+def _pass(network: Callable[..., Tensor], image: Volume, device: torch.device, precision: str) -> Volume:
     x: Tensor = image.data[None].to(device).contiguous()
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         return image.with_data(network(x)[0].float().cpu().contiguous())

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import SetupError, UsageError
+from ..errors import UsageError
 from ..io import Notice
-from ..labels import LABELS, swap_sides
+from ..labels import swap_sides
 from ..space import Shape, field_of_view, mirror, onto, resample
 from ..volume import Volume
 from ..weights import Model, channels, load_model, sharpens
 from .islands import without_islands
+from .labelling import gives_labels
 from .options import OPTIONS, Options
 from .prepare import prepare
 from .run import choose_device, choose_precision, run
@@ -23,7 +24,6 @@ from .sides import Plane, middle_plane, optimiser
 from .sizes import border, cut_off, sizes
 
 SLAB = 16  # planes that are turned into shares at a time
-NAMED = {number for number, label in LABELS.items() if label.side != "right" and number < 256}  # which uint8 holds
 
 Progress = Callable[[str, float], None]  # stage, share of it that is done
 
@@ -168,14 +168,8 @@ def segments(model: Model) -> Model:
         E906 if it makes images, or of more than one scan; E903 if its card does not say what each output stands for:
         0 and numbers of `isomorph.labels` below 256, those of the left for both sides, as many as there are outputs.
     """
-    name, numbers = model.card.get("name", "this model"), model.card.get("labels")
-    several = channels(model) != 1 or model.card.get("reliability")  # a T1 has been measured everywhere
-    if model.card.get("kind", "synthesis") != "segmentation" or several:
-        raise SetupError(f"E906 {name} does not name the structures of a scan; choose a segmentation network.")
-    if not isinstance(numbers, list | tuple) or 0 not in numbers or not set(numbers) <= NAMED:
-        raise SetupError(f"E903 {name} does not say which structures it tells apart; fetch it again.")
-    if (outputs := getattr(model.network, "outputs", len(numbers))) != len(numbers):
-        raise SetupError(f"E903 {name} gives {outputs} outputs and names {len(numbers)} structures; fetch it again.")
+    one = channels(model) == 1 and not model.card.get("reliability")  # a T1 has been measured everywhere
+    gives_labels(model, "does not name the structures of a scan; choose a segmentation network", fits=one)
     optimiser()
     return model
 

@@ -10,6 +10,7 @@ from functools import partial
 
 import torch
 
+from ..errors import Refusal
 from ..io import Notice
 from ..nets.slabs import VALUES, thin_slabs
 from ..volume import Volume
@@ -17,7 +18,7 @@ from ..weights import Model, channels, load_model, sharpens, synthesises
 from .channels import fit, registered, together
 from .compat import Rules, passes, rules_of
 from .exam import fused
-from .find import Lesions, finder_for, found, gridded
+from .find import Lesions, finder_for, found, gridded, unshown
 from .heap import kept_memory, spared_memory
 from .lesions import healed, kept
 from .memory import budget
@@ -103,7 +104,7 @@ def synthesise(
     SetupError
         If the model, the device or memory is missing.
     Refusal
-        If the mask shows no lesion of the scan, or the scan cannot show lesions (E507, E508).
+        If the mask that is given shows no lesion of the scan, or the scan cannot show it (E507, E508).
     """
     scans = [volume] if isinstance(volume, Volume) else list(volume)
     for scan in scans:
@@ -143,7 +144,7 @@ def synthesise(
             found = segmented(result.volume, namer, how, scan=shown, target=target, progress=report)
         result = replace(result, segmentation=found, notices=(*result.notices, *found.notices))
     result = replace(result, seconds=seconds)
-    return _moved(result, shown) if grid == "input" else result
+    return _placed(result, shown if grid == "input" else None)
 
 
 def _found(scan: Volume, model: Model, how: Options, seconds: dict[str, float], progress: Progress | None) -> Lesions:
@@ -156,9 +157,13 @@ def _found(scan: Volume, model: Model, how: Options, seconds: dict[str, float], 
 
 def _marked(result: Result, scan: Volume, where: Lesions, *, keep: bool) -> Result:
     """With where its lesions are and, if they are to be kept, with them."""
-    image = kept(result.volume, scan, where.mask) if keep and not where.none else result.volume
-    told = (*result.notices, *where.told)
-    return replace(result, volume=image, lesions=gridded(where, result.volume), notices=told)
+    image = result.volume
+    if keep and not where.none:
+        try:
+            image = kept(image, scan, where.mask)
+        except Refusal as refusal:
+            where = unshown(where, refusal)
+    return replace(result, volume=image, lesions=where, notices=(*result.notices, *where.notices))
 
 
 def _judged(result: Result, scan: Volume, model: Model, how: Options) -> Result:
@@ -171,11 +176,14 @@ def _judged(result: Result, scan: Volume, model: Model, how: Options) -> Result:
     return replace(result, quality=round(value, 4), notices=(*result.notices, *notice(value)))
 
 
-def _moved(result: Result, scan: Volume) -> Result:
-    """On the grid of a scan."""
-    wide = result.uncertainty and on_grid(result.uncertainty, scan.shape, scan.affine)
-    where = result.lesions and gridded(result.lesions, scan)
-    return replace(result, volume=on_grid(result.volume, scan.shape, scan.affine), uncertainty=wide, lesions=where)
+def _placed(result: Result, scan: Volume | None) -> Result:
+    """All of it on one grid: that of a scan, or the one on which it is."""
+    image, wide = result.volume, result.uncertainty
+    if scan:
+        image = on_grid(image, scan.shape, scan.affine)
+        wide = wide and on_grid(wide, scan.shape, scan.affine)
+    where = result.lesions and gridded(result.lesions, image)  # once: each time, what is thin would become thinner
+    return replace(result, volume=image, uncertainty=wide, lesions=where)
 
 
 def _numbered(result: Result, scans: Sequence[Volume | None]) -> Result:

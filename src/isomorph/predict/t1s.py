@@ -72,6 +72,7 @@ class _Made:
     value: float | None
     precision: str
     seconds: dict[str, float]
+    fingerprint: str
 
 
 class _Naming:
@@ -93,7 +94,7 @@ class _Naming:
 
     def done_before(self, job: Job) -> bool:
         said = io.sidecar(job.target)
-        wanted = self.fingerprint(io.digest(job.source))
+        wanted = self.fingerprint(io.digest(job.source), _origin(job))
         done = said.get("fingerprint") == wanted and io.described(job.target, said)
         if done and self.options.volumes:  # a run may have been killed before the row was written
             add_row(self.options.volumes, job.name, said)
@@ -102,9 +103,11 @@ class _Naming:
     def present(self, job: Job, refusal: Refusal) -> Refusal:
         return refusal
 
-    def fingerprint(self, sha256: str) -> str:
-        """What decides about the labels of a T1."""
-        facts = {"t1": sha256, "segmenter": self.model.sha256}
+    def fingerprint(self, sha256: str, origin: dict[str, Any]) -> str:
+        """What decides about the labels of a T1, and what is said of them: its JSON too."""
+        facts = {"t1": sha256, "segmenter": self.model.sha256, "quality": origin.get("quality")}
+        if seen := _seen(origin):
+            facts["seen"] = [seen.shape, seen.affine.tolist()]
         return digested(facts | {name: getattr(self.options, name) for name in MATTERS})
 
     def compute(self, job: Job, tell: Tell | None) -> _Made:
@@ -125,7 +128,8 @@ class _Naming:
         value = origin["quality"]["value"] if "quality" in origin else round(_judged(scan.volume, found), 4)
         told = () if value is None else notice(value, given=True)
         found = replace(found, notices=(*told, *found.notices))
-        return _Made(scan, found, value, choose_precision(room.precision, self.device), seconds)
+        used, mark = choose_precision(room.precision, self.device), self.fingerprint(scan.source["sha256"], origin)
+        return _Made(scan, found, value, used, seconds, mark)
 
     def write(self, job: Job, made: _Made) -> Outcome:
         start, labels = time.perf_counter(), made.found.labels
@@ -154,7 +158,7 @@ class _Naming:
             **named(made.found),
             "options": {name: said for name, said in asked_for(self.options).items() if name in ASKED},
             **circumstances(str(self.device), made.precision, torch.get_num_threads(), made.seconds),
-            "fingerprint": self.fingerprint(made.scan.source["sha256"]),
+            "fingerprint": made.fingerprint,
         }
 
     def shown(self, made: _Made) -> tuple[Volume, Volume]:
@@ -189,8 +193,8 @@ def _seen(origin: dict[str, Any]) -> Volume | None:
 def _judged(volume: Volume, found: Segmentation) -> float:
     """The quality of a T1 of any scale: of white matter, which was found, the level is known."""
     fine = resample(volume, *canonical_grid(volume))
-    there = volume if found.labels.shape == volume.shape else fine
-    white = there.data[torch.isin(found.labels.data, WHITE)]
+    labels = resample(found.labels, fine.shape, fine.affine, mode="nearest")  # wherever they lie
+    white = fine.data[torch.isin(labels.data, WHITE)]
     if not len(white) or (level := float(white.median())) <= 0:
         return 0.0
     return quality(fine.with_data(fine.data * (WHITE_MATTER / level)), volume)

@@ -15,7 +15,7 @@ from ..volume import Volume
 LEVEL = 0.9  # share of voxels whose truth lies in the interval
 # The one place of calibration: half width of the interval, in scales of the Laplace head or in spreads of the others.
 # Measured by benchmarks/uncertainty.py on held-out T1s made thick; measure again when the default model changes.
-FACTOR = {"laplace": 2.3, "spread": 2.4}
+FACTOR = {"laplace": 2.3, "spread": 2.3}
 BENDS = (0.8, 1.25)  # exponents of brightness: as another coil or sequence would bend it
 SHIFT = 0.5  # mm: between slices an edge may lie this far from where it is drawn
 FLOOR = 0.05  # of white matter: with it wide and narrow intervals hold alike

@@ -7,7 +7,7 @@ generator interpolates between slices in the same way, but never leaves its grid
 """
 
 from .grid import Shape, axis_codes, canonical_grid
-from .move import mirror, onto, window
+from .move import mirror, onto, sideways, window
 from .reliability import reliability
 from .resample import field_of_view, resample
 
@@ -20,5 +20,6 @@ __all__ = [
     "onto",
     "reliability",
     "resample",
+    "sideways",
     "window",
 ]

@@ -20,8 +20,18 @@ def mirror(volume: Volume) -> Volume:
     ----------
     volume : Volume
     """
+    return volume.with_data(volume.data.flip(sideways(volume) + 1))
+
+
+def sideways(volume: Volume) -> int:
+    """Which axis of the grid, 0 to 2, runs most nearly from left to right.
+
+    Parameters
+    ----------
+    volume : Volume
+    """
     order, _ = to_ras(rotation(volume.affine[:3, :3]))
-    return volume.with_data(volume.data.flip(order[0] + 1))
+    return order[0]
 
 
 def window(volume: Volume, start: Sequence[int], shape: Sequence[int], fill: float = 0.0) -> Volume:

@@ -10,13 +10,15 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..weights import load_model
 
+FIRST = "stem.weight"  # what sees the inputs of a network, and nothing else
 ENOUGH = 0.9  # share of the weights that must fit: with less it is another network
 
 
 def begin_with(network: nn.Module, start: str) -> None:
     """Take over the weights of a model [1]_.
 
-    A network with further inputs ignores them at first; a last layer with other outputs begins as it is.
+    A network with further inputs, the last of all, ignores them at first; a last layer with other outputs begins as it
+    is. Where inputs reach layers beside the first one, it is not known which are the new ones: those are refused.
 
     Parameters
     ----------
@@ -27,26 +29,26 @@ def begin_with(network: nn.Module, start: str) -> None:
     Raises
     ------
     UsageError
-        If the model holds another network.
+        If the model holds another network, or one whose weights cannot be told to fit.
 
     References
     ----------
     .. [1] Yosinski et al., NeurIPS 2014, arXiv:1411.1792
     """
     own, old = network.state_dict(), load_model(start).network.state_dict()
-    fitting = {key: fitted for key, x in own.items() if (fitted := _fitted(old.get(key), x)) is not None}
+    fitting = {key: fitted for key, x in own.items() if (fitted := _fitted(key, old.get(key), x)) is not None}
     taken, all_ = (sum(x.numel() for x in weights.values()) for weights in (fitting, own))
-    if old.keys() != own.keys() or taken < ENOUGH * all_:
+    new = own.keys() - fitting.keys()
+    same = old.keys() == own.keys() and all(own[key].shape[1:] == old[key].shape[1:] for key in new)
+    if not same or taken < ENOUGH * all_:
         raise UsageError(f"{Path(start).name} holds another network than the recipe asks for; see its card.")
     network.load_state_dict(own | fitting)
 
 
-def _fitted(old: Tensor | None, like: Tensor) -> Tensor | None:
+def _fitted(key: str, old: Tensor | None, like: Tensor) -> Tensor | None:
     """Weights as they are, or with zeros for inputs that are new; None if they are those of something else."""
-    if old is None or old.ndim != like.ndim:
-        return None
-    if old.shape == like.shape:
+    if old is None or old.shape == like.shape:
         return old
-    if old.ndim < 2 or old[:, :1].shape != like[:, :1].shape or old.shape[1] > like.shape[1]:
+    if key != FIRST or old[:, :1].shape != like[:, :1].shape or old.shape[1] > like.shape[1]:
         return None
     return torch.cat([old, torch.zeros_like(like[:, old.shape[1] :])], 1)
