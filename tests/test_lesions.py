@@ -64,6 +64,17 @@ def test_fluid_in_a_flair_stays_what_the_network_made_of_it() -> None:
     np.testing.assert_allclose(y, t1, atol=1e-3)
 
 
+def test_what_skin_shows_says_nothing_of_a_lesion() -> None:
+    """In a FLAIR grey matter is brighter than white; skin is bright in both, and there is much of it."""
+    away = np.linalg.norm(world_of(SHAPE, AFFINE), axis=-1)
+    brain, skin = away < 17, (away > 19) & (away < 23)
+    t1 = np.where(brain, tissue(), np.where(skin, 70.0 + 50 * (world_of(SHAPE, AFFINE)[..., 0] > 0), 0.0))
+    x = np.where(brain, 400 - 2 * t1, np.where(skin, 6 * t1, 0.0))
+    x = np.where(ball(), 400 - 2 * 95.0, x)
+    y = kept(volume(t1), volume(x), volume(ball().astype(float))).data[0].numpy()
+    assert np.median(y[ball(3)]) == pytest.approx(95, abs=4)
+
+
 def test_what_cannot_be_told_is_refused() -> None:
     t1 = tissue()
     noise = 100 + np.random.default_rng(1).normal(size=SHAPE)

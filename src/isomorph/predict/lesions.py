@@ -9,14 +9,15 @@ from ..errors import Refusal
 from ..profile import smooth
 from ..space import resample
 from ..volume import Volume
+from .quality import body
 from .restore import TOP, WHITE_MATTER
 
 AWAY = 2.0  # mm around a lesion that belong neither to it nor to healthy tissue
 REACH = 12.0  # mm: how far around it tissue is asked what a brightness means
 EDGE = 0.7  # mm: a mask ends at a voxel, a lesion does not
-TISSUE = (60.0, 125.0)  # of the T1: grey and white matter
+TISSUE = (70.0, 125.0)  # of the T1: grey and white matter, and no mixture with fluid, which is dark in a FLAIR too
 GREY, FLUID = 80.0, 25.0  # of the T1: below grey matter, brightness approaches that of fluid and never falls below
-TELLS = 0.3  # correlation of scan and T1 in healthy tissue, from which on one may be read from the other
+TELLS = 0.2  # correlation of scan and T1 in healthy tissue, from which on one may be read from the other
 DOUBT = 0.02  # weight of the whole brain beside the neighbourhood of a lesion, as a share of its voxels
 WIDTHS = (2.0, 4.0, 8.0, 16.0)  # mm: lesions are filled from as near as there is something
 
@@ -77,6 +78,7 @@ def kept(t1: Volume, scan: Volume, mask: Volume) -> Volume:
     _found(soft > 0.5)
     x, y = resample(scan, t1.shape, t1.affine, fill=None).data[0], t1.data[0]
     healthy = (y > TISSUE[0]) & (y < TISSUE[1]) & ~_grown(soft > 0.5, AWAY, t1.spacing)
+    healthy &= body(t1)  # skin and muscle may be as bright as the brain in a T1, and are not in the scan
     slope, level = _line(x, y, healthy.float(), t1.spacing)
     shown = WHITE_MATTER + (x - level) / slope
     bent = GREY - (GREY - FLUID) * (1 - torch.exp(-(GREY - shown).clamp(min=0) / (GREY - FLUID)))

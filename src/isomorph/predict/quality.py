@@ -57,6 +57,22 @@ def quality(t1: Volume, scan: Volume, *, ct: bool = False) -> float:
     return min(1.0, max(0.0, min(answers)))
 
 
+def body(t1: Volume) -> Tensor:
+    """The inside of the largest solid body of a T1, which in a head is the brain; (I, J, K), bool, in steps of `SIZE`.
+
+    Its outermost `SIZE` mm, which share voxels with the fluid around, do not count.
+
+    Parameters
+    ----------
+    t1 : Volume, (1, I, J, K)
+        1 mm, white matter at 110.
+    """
+    coarse = _worn(_body(_pooled(t1.data[0], SIZE) > BRIGHT))
+    for axis, n in enumerate(t1.shape):
+        coarse = coarse.repeat_interleave(SIZE, axis).narrow(axis, 0, n)
+    return coarse
+
+
 def notice(value: float, *, given: bool = False) -> tuple[Notice, ...]:
     """W601, where a number is below the threshold; of a T1 that was made, or that was given."""
     if value >= THRESHOLD:
