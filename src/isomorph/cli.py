@@ -53,7 +53,7 @@ def _door(
 @app.command()
 def predict(
     paths: Annotated[list[str], typer.Argument(metavar="IN... OUT", help="Scans or folders, then the output.")],
-    exams: Annotated[bool, typer.Option("--exams", help="IN are folders, each that holds scans an exam.")] = False,
+    exams: Annotated[bool, typer.Option("--exams", help="Every folder that holds scans is one exam.")] = False,
     model: Annotated[str | None, typer.Option(help="Name of a model (see `isomorph models`) or a file.")] = None,
     ct: CT = False,
     device: DEVICE = None,
@@ -70,7 +70,7 @@ def predict(
     write_lesion_mask: Annotated[
         str | None, typer.Option(help="The mask that is used, to write: an image, or a folder where T1s go into one.")
     ] = None,
-    finder: Annotated[str | None, typer.Option(help="Another network that finds lesions: name or file.")] = None,
+    finder: Annotated[str | None, typer.Option(help="Network that finds lesions (none is shipped).")] = None,
     uncertainty: Annotated[str | None, typer.Option(help="Image to write: how wrong each voxel may be.")] = None,
     segmentation: Annotated[
         str | None, typer.Option(help="Labels of the T1 to write: an image, or a folder where T1s go into one.")

@@ -145,7 +145,7 @@ def _each(
     if suffix(output):
         _something(sources, inputs)
         said = io.escape(Path(output).name)
-        raise UsageError(f"{len(sources)} scans need a folder as output, not {said!r}; give one.")
+        raise UsageError(f"several scans, or those of a folder, need a folder as output, not {said!r}; give one.")
     jobs = [_mirrored(source, folders, Path(output), ending, made) for source in sources]
     refuse_collisions(jobs)
     refuse_harm(jobs)
