@@ -96,7 +96,7 @@ def test_the_command_the_sidecar_and_the_name(tmp_path: Path, phantom_file: Path
     ("options", "message"),
     [
         ({"uncertainty": True}, r"sharp sharpens a scan in its own contrast, .*leave out --uncertainty"),
-        ({"lesion_mask": True}, r"leave out .*--lesion-mask"),
+        ({"lesion_mask": True}, r"leave out --lesions keep and --lesion-mask"),
         ({"compat": "freesurfer"}, r"E906"),
     ],
 )

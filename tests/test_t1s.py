@@ -266,7 +266,7 @@ def test_a_real_t1_on_the_command_line(tmp_path: Path, common: dict) -> None:
 
 def test_several_t1s_need_a_folder(scan: Path, tmp_path: Path, common: dict) -> None:
     (tmp_path / "b.nii.gz").write_bytes(scan.read_bytes())
-    with pytest.raises(Exception, match="need a folder as output"):
+    with pytest.raises(Exception, match="several scans, or those of a folder, need a folder as output"):
         segment_t1s([scan, tmp_path / "b.nii.gz"], Options(segmentation=str(tmp_path / "l.nii.gz"), **common))
 
 

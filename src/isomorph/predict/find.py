@@ -152,7 +152,7 @@ def finds(model: Model) -> Model:
     """
     numbers = model.card.get("labels")
     fits = isinstance(numbers, list | tuple) and LESION in numbers and channels(model) == 1
-    return gives_labels(model, "does not find lesions in a scan; train one with the recipe lesions", fits=fits)
+    return gives_labels(model, "does not find lesions in a scan; choose one trained with the recipe lesions", fits=fits)
 
 
 def found(volume: Volume, model: Model, how: Options, progress: Callable[[float], None] | None = None) -> Lesions:
