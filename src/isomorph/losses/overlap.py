@@ -39,9 +39,7 @@ def dice(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         common = common + _per_class(share.gather(1, number) * known, number, classes)
         claimed = claimed + (share * known).sum((2, 3, 4))
         size = size + _per_class(known, number, classes)
-    present = (size > 0).to(size.dtype)
-    lost = (1 - 2 * common / (size + claimed).clamp(min=LEAST)) * present
-    return (lost.sum(1) / present.sum(1).clamp(min=1)).mean()
+    return _over_present(1 - 2 * common / (size + claimed).clamp(min=LEAST), size)
 
 
 def cross_entropy(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -80,14 +78,19 @@ def balanced(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     for logits, number, known in _slabs(prediction, target, weight):
         lost = lost - _per_class(logits.log_softmax(1).gather(1, number) * known, number, classes)
         size = size + _per_class(known, number, classes)
-    present = (size > 0).to(size.dtype)
-    return ((lost / size.clamp(min=LEAST)).sum(1) / present.sum(1).clamp(min=1)).mean()
+    return _over_present(lost / size.clamp(min=LEAST), size)
 
 
 def _slabs(*images: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """The same few planes of each."""
     planes = max(1, SLAB // images[0][0, 0, 0].numel())
     return zip(*(x.split(planes, 2) for x in images), strict=True)
+
+
+def _over_present(lost: Tensor, size: Tensor) -> Tensor:
+    """Mean over the classes that a sample holds, then over samples; both (N, classes), `size` in voxels."""
+    present = (size > 0).to(size.dtype)
+    return ((lost * present).sum(1) / present.sum(1).clamp(min=1)).mean()
 
 
 def _per_class(values: Tensor, number: Tensor, classes: int) -> Tensor:
