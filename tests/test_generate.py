@@ -93,6 +93,22 @@ def test_a_segmentation_is_shown_the_heads_that_it_is_trained_on(corpus, tmp_pat
         assert json.loads((tmp_path / "out" / f"sample-000{k}.json").read_text())["head"] == "one"
 
 
+def test_nobody_is_shown_in_the_head_of_someone_held_out(corpus, tmp_path):
+    """As in training."""
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    one = available(corpus)["one"]().labels.data
+    for name, lender in (("held", ""), ("of_held", "held"), ("other", "one")):
+        meta = {"affine": json.dumps(np.eye(4).tolist()), "lender": lender}
+        save_file({"labels": one}, folder / f"{name}.safetensors", metadata=meta)
+    options = {"data": folder, "changes": (*SMALL, "held_out=['held']"), "report": silent}
+    generate("default", tmp_path / "out", n=6, **options)
+    assert {json.loads(path.read_text())["head"] for path in (tmp_path / "out").glob("*.json")} == {"other"}
+    (folder / "other.safetensors").unlink()
+    with pytest.raises(UsageError, match="none wears a head that is not held out"):
+        generate("default", tmp_path / "none", n=1, **options)
+
+
 def test_a_brain_without_labels_is_cut_into_levels():
     from isomorph.train.corpus import levelled
 

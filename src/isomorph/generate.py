@@ -104,15 +104,18 @@ def _heads(plan: Recipe, data: str | Path | None) -> dict[str, Callable[[], Head
 
 
 def _drawn(plan: Recipe, heads: dict[str, Callable[[], Head]], rng: Random) -> tuple[str, Head]:
-    """A head as training draws it: for a segmentation one that names structures."""
+    """A head as training draws it: for a segmentation one that names structures; never that of someone held out."""
     names = list(heads)
     while names:
         name = rng.choices(names, [share(head, plan.weights) for head in names])[0]
         head = heads[name]()
-        if plan.kind != "segmentation" or anatomical(head.labels.data) > 0:
+        if head.lender not in plan.held_out and (plan.kind != "segmentation" or anatomical(head.labels.data) > 0):
             return name, head
         names.remove(name)
-    raise UsageError(f"none of {len(heads)} heads names structures, which a segmentation learns; give label maps.")
+    raise UsageError(
+        f"none of {len(heads)} heads names structures, which a segmentation learns, or none wears a head that is not "
+        "held out; give label maps."
+    )
 
 
 def _name(k: int) -> str:

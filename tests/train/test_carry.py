@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -83,20 +84,26 @@ def test_preparing_without_masks_still_prepares(tmp_path):
     assert corpus.load(tmp_path / "corpus")[0].lesions is None
 
 
-def test_masks_follow_the_brain_to_which_the_template_is_registered():
+def test_masks_follow_the_brain_to_which_the_template_is_registered(monkeypatch, tmp_path):
     """The same ball with a dent, elsewhere: the mask of the dent lands in the dent."""
-    ants = pytest.importorskip("ants")
+    pytest.importorskip("ants")
+    datasets = pytest.importorskip("nilearn.datasets")
     grid = torch.stack(torch.meshgrid(*[torch.arange(48.0) - 23.5] * 3, indexing="ij")) * 3
     radius = (grid / torch.tensor([50.0, 62.0, 45.0]).view(3, 1, 1, 1)).norm(dim=0)
     dent = (grid - torch.tensor([20.0, 30.0, 15.0]).view(3, 1, 1, 1)).norm(dim=0) < 14
     brain = (radius < 1).float() + (radius < 0.7).float() - 0.7 * dent
     affine = np.diag([3.0, 3.0, 3.0, 1.0])
     affine[:3, 3] = -70.5
-    template = Volume(brain[None], affine)
-    masks = template.with_data((dent.to(torch.uint8) << 3)[None])
+    image = nibabel.Nifti1Image(brain.numpy(), affine)
+    monkeypatch.setattr(datasets, "load_mni152_template", lambda resolution: image)
+    for k in range(carry.MOST):  # a patient with the lesion, others with none
+        save(Volume(dent.float()[None] * (k == 3), affine), tmp_path / f"{k}.nii.gz")
     elsewhere = affine.copy()
     elsewhere[:3, 3] += [9.0, -6.0, 12.0]
-    there = carry._warped(ants, template, masks, Volume(brain[None], elsewhere)).data[0]
-    assert set(there.unique().tolist()) == {0, 8}
+    labels = Volume(torch.where(brain > 0, 2, 0).to(torch.int16)[None], elsewhere)
+    carried = carry.carrier(tmp_path, report=lambda line: None)("a", labels, Volume(brain[None], elsewhere))
+    there = carried.data[0]
+    assert carried.data.dtype == torch.uint8
+    assert there.unique().numel() == 2  # one bit
     both = ((there > 0) & dent).sum() * 2 / ((there > 0).sum() + dent.sum())
     assert both > 0.85

@@ -130,4 +130,5 @@ class Generator:
         if target is None or self.target != TARGET:
             return paint(labels, means=means, stds=SILENT, seed=0, lesions=ill)
         real = pull(target, head.source, head.grid.affine, mode="bilinear")
+        real = real.with_data(real.data * (labels.data > 0))  # a stripped scan asks for a stripped T1
         return blend(real, ill, means) if ill else real

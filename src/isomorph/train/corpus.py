@@ -2,17 +2,19 @@
 
 A data folder holds ``labels/`` (label maps) and, if wanted, ``t1/`` (skull-stripped T1 scans) and ``lesions/`` (masks
 of patients in MNI space). Each map and each scan becomes one ``.safetensors`` file with ``labels``, for a real scan
-``target``, and with masks ``lesions``: RAS, 1 mm, cropped around the brain. Training reads these alone, so that it runs
-where there is no image library.
+``target``, and with masks ``lesions``: RAS, 1 mm, cropped around the brain. A scan borrows the head of one of the maps,
+and the lesions in it. Training reads these files alone, so that it runs where there is no image library.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import torch
@@ -23,11 +25,14 @@ from ..ants import library
 from ..errors import NothingFound, SetupError, UsageError
 from ..labels import ANCHORS, CLUSTER, CLUSTERS, LABELS, STEP, brain_mask
 from ..place import place
-from ..space import canonical_grid, resample
+from ..space import canonical_grid, resample, window
 from ..volume import Volume
 from .carry import carrier
 from .machine import writing
+from .whole import FIT, in_head, lends
 
+MARGIN = 24  # mm around the brain: neck and air would teach little
+TRIES = 3  # heads for a scan, one after the other: what one map does not fit another may
 AGAIN = "make space, or choose another folder, and run again: what is prepared is kept"
 
 
@@ -39,15 +44,23 @@ class Head:
     labels: Volume
     target: Volume | None
     lesions: Volume | None = None  # uint8: bit k of a voxel is the mask of patient k
+    lender: str = ""  # of a real T1: the label map whose skull and skin it wears
 
 
-def prepare(data: str | Path, corpus: str | Path, *, report: Callable[[str], None] = lambda _: None) -> Path:
+def prepare(
+    data: str | Path,
+    corpus: str | Path,
+    *,
+    spare: Collection[str] = (),
+    report: Callable[[str], None] = lambda _: None,
+) -> Path:
     """Prepare all heads of a data folder; those already there are kept.
 
     Parameters
     ----------
     data : folder with ``labels/``, ``t1/`` and ``lesions/``
     corpus : folder to write
+    spare : names of label maps that lend no head to a scan, because they are to be held out
     report : called with one line for each head
 
     Raises
@@ -69,9 +82,10 @@ def prepare(data: str | Path, corpus: str | Path, *, report: Callable[[str], Non
         raise UsageError(f"{data.name} holds {twice[:3]} twice; give each person a name of its own.")
     missing = [path for path in maps + scans if not _prepared(corpus, path).exists()]
     carry = carrier(data / "lesions", report=report) if missing else None
-    for path in missing:
-        head = _from_labels(path) if path in maps else _from_scan(path)
-        if carry:
+    lenders = [path for path in maps if _name(path) not in spare]
+    for path in missing:  # maps before scans, which borrow from them
+        head = _from_labels(path) if path in maps else _dressed(_from_scan(path), corpus, lenders, report)
+        if carry and not head.lesions:
             head = replace(head, lesions=carry(head.name, head.labels, head.target))
         with writing(_prepared(corpus, path).name, AGAIN):
             _write(head, _prepared(corpus, path))
@@ -96,7 +110,8 @@ def load(corpus: str | Path) -> list[Head]:
 
 
 def available(data: str | Path) -> dict[str, Callable[[], Head]]:
-    """The heads of a folder, prepared or not, and how to read each; nothing is read yet.
+    """The heads of a folder, prepared or not, and how to read each; nothing is read yet, and no scan wears a head but
+    one that `prepare` gave it.
 
     Parameters
     ----------
@@ -129,6 +144,19 @@ def _from_labels(path: Path) -> Head:
 def _from_scan(path: Path) -> Head:
     grid = _straight(path, "linear")
     return levelled(_name(path), grid.with_data(torch.from_numpy(bias_corrected(grid.data[0].numpy()))[None]))
+
+
+def _dressed(scan: Head, corpus: Path, lenders: list[Path], report: Callable[[str], None]) -> Head:
+    """A skull-stripped scan in the head of a map; as it is, said in one line, where it fits into none."""
+    shuffled = Random(f"head/{scan.name}").sample(lenders, len(lenders))
+    lending = (lender for lender in map(_read, (_prepared(corpus, path) for path in shuffled)) if lends(lender.labels))
+    for lender in islice(lending, TRIES):
+        assert scan.target
+        labels, target, lesions, fit = in_head(scan.labels, scan.target, lender.labels, lender.lesions)
+        if fit >= FIT:
+            return Head(scan.name, labels, target, lesions, lender.name)
+    report(f"{scan.name} stays skull-stripped: it fits into the head of no label map")
+    return scan
 
 
 def levelled(name: str, grid: Volume) -> Head:
@@ -206,31 +234,28 @@ def tissue_levels(x: np.ndarray, iterations: int = 30) -> tuple[float, float, fl
     return fluid, grey, white
 
 
-def _cropped(head: Head, margin: int = 24) -> Head:
-    """Keep the brain and some of the head around it: neck and air would teach little."""
+def _cropped(head: Head) -> Head:
+    """The brain and some of the head around it; air, where the image ends before."""
     inside = np.argwhere(brain_mask(head.labels.data[0]).numpy())
-    low = np.maximum(inside.min(0) - margin, 0)
-    high = np.minimum(inside.max(0) + 1 + margin, head.labels.shape)
-    affine = head.labels.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ low
-
-    def cut(x: Volume) -> Volume:
-        return Volume(x.data[:, low[0] : high[0], low[1] : high[1], low[2] : high[2]].contiguous(), affine)
-
-    return Head(head.name, cut(head.labels), head.target and cut(head.target))
+    start, stop = inside.min(0) - MARGIN, inside.max(0) + 1 + MARGIN
+    box = start.tolist(), (stop - start).tolist()
+    return Head(head.name, window(head.labels, *box), head.target and window(head.target, *box))
 
 
 def _write(head: Head, path: Path) -> None:
     volumes = {"labels": head.labels, "target": head.target, "lesions": head.lesions}
     tensors = {key: volume.data.contiguous() for key, volume in volumes.items() if volume}
-    place(path, save(tensors, metadata={"affine": json.dumps(head.labels.affine.tolist())}))
+    affine = json.dumps(head.labels.affine.tolist())
+    place(path, save(tensors, metadata={"affine": affine, "lender": head.lender}))
 
 
 def _read(path: Path) -> Head:
     try:
         with safe_open(path, "pt") as file:
-            affine = np.array(json.loads(file.metadata()["affine"]))
+            said = file.metadata()
+            affine = np.array(json.loads(said["affine"]))
             volumes = {key: Volume(file.get_tensor(key), affine) for key in file.keys()}  # noqa: SIM118
-        return Head(path.stem, volumes["labels"], volumes.get("target"), volumes.get("lesions"))
+        lender = said.get("lender", "")
+        return Head(path.stem, volumes["labels"], volumes.get("target"), volumes.get("lesions"), lender)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         raise SetupError(f"E902 {path} is damaged, or no prepared head; delete it and prepare again.") from None

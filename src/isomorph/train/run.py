@@ -48,5 +48,5 @@ def run(
     if threads:
         torch.set_num_threads(threads)
     if not any(Path(data).glob("*.safetensors")):
-        data = prepare(data, Path(out) / "corpus", report=lambda line: report({"note": line}))
+        data = prepare(data, Path(out) / "corpus", spare=plan.held_out, report=lambda line: report({"note": line}))
     return train(plan, load(data), out, resume=resume, start=start, workers=workers, report=report)

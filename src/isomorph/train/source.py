@@ -101,7 +101,7 @@ def split(recipe: Recipe, heads: list[Head]) -> tuple[list[Head], list[Head]]:
     fit = [head for head in heads if share(head.name, recipe.weights) > 0]
     if recipe.kind == "segmentation":
         fit = [head for head in fit if anatomical(head.labels.data) > 0]
-    trained = [head for head in fit if head.name not in held]
+    trained = [head for head in fit if not held & {head.name, head.lender}]  # a lent skull is a person's, too
     if not trained:
         raise UsageError(f"none of {len(heads)} heads is left to train on; see held_out and weights of the recipe.")
     return trained, [head for head in fit if head.name in held]
