@@ -113,6 +113,19 @@ def test_both_ways_is_the_whole_network_where_the_coarse_answer_has_no_side():
     assert torch.allclose(net.both_ways(x, 3), net(x), atol=1e-6)
 
 
+@pytest.mark.parametrize("scans", [1, 2])
+def test_a_slice_is_as_reliable_to_the_coarse_part_as_it_was_when_it_was_trained(scans):
+    net, seen = Cascade(scans + 1, scans=scans, sharp=(4,), coarse=(4, 8), fine=(4,)).eval(), []
+    net.coarse.register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    x = torch.full((1, scans + 1, 16, 16, 16), 0.4)
+    x[:, -1] = 0
+    x[:, -1, ::4] = 1  # slices 4 mm apart, on a grid of 1 mm
+    x[:, -1, 8:] = 1  # and a part that is measured throughout
+    net.guess(x)
+    assert seen[0][0, -1, :, 0, 0].tolist() == [1, 0, 1, 0, 1, 1, 1, 1]
+    assert torch.allclose(seen[0][:, :scans], torch.tensor(0.4))
+
+
 def test_what_the_coarse_part_wants_to_be_a_multiple_of_is_filled_with_air():
     torch.manual_seed(0)
     net, x = Cascade(sharp=(4,), coarse=(4, 8, 8), fine=(4,)).eval(), torch.rand(1, 1, 48, 32, 16)
