@@ -1,10 +1,12 @@
 """Several scans of one exam: each with its own physics, all in one place."""
 
 import json
+from random import Random
 
 import pytest
 import torch
 
+from isomorph.labels import CLUSTER, brain_mask
 from isomorph.space import resample
 from isomorph.synth import Channel, Deform, Generator, Motion
 from isomorph.synth.anatomy import Strip
@@ -183,3 +185,45 @@ def test_a_scan_is_interpolated_as_prediction_interpolates_it(head):
     )
     torch.testing.assert_close(sample.image.data, expected.data)
     assert seen.float().mean() > 0.3
+
+
+def shown(labels, real):
+    """A T1 of a head with a real T1: painted, skin would be 0.9 and white matter 1, in units of the scanner."""
+    whole = generator(Channel(contrast=PLAIN, corruptions=()), own=1.0)
+    draws = whole.draw(Random(1))
+    means = draws["channels"][0]["contrast"]["means"]
+    brightness = {k: 40 * v for k, v in means.items()} | {"skin": 36 * means["white"]}
+    draws["channels"][0]["contrast"] |= {"means": brightness, "stds": dict.fromkeys(means, 0.0)}
+    return whole.replay(labels, real, draws)
+
+
+def t1_of(labels):
+    """Of what is not air, of no brightness that would be painted."""
+    noise = torch.rand(labels.data.shape, generator=torch.Generator().manual_seed(0))
+    return labels.with_data((0.3 + 0.4 * noise) * (labels.data > 0))
+
+
+def test_a_real_brain_is_shown_in_a_head_of_the_contrast_that_was_drawn(head):
+    """Which the network does not know already: the target's is painted in its own."""
+    brain = brain_mask(head.data)
+    thick = torch.where(head.data > 0, 511, 0)  # edges are blurred
+    labels = head.with_data(torch.where(brain, CLUSTER + 12, thick))
+    sample = shown(labels, t1_of(labels))
+    other = (sample.labels.data != 511).float()
+    skin = torch.nn.functional.max_pool3d(other, 5, stride=1, padding=2) == 0
+    assert skin.sum() > 100
+    assert (sample.image.data[skin] - 0.9).abs().max() < 0.01
+    inside = sample.labels.data >= CLUSTER
+    assert torch.equal(inside, brain)
+    torch.testing.assert_close(sample.image.data[inside], sample.target.data[inside])
+    torch.testing.assert_close(sample.target.data, t1_of(labels).data)  # skin too
+
+
+@pytest.mark.parametrize("stripped", [True, False])
+def test_a_real_head_that_borrowed_nothing_is_shown_as_it_is(stripped, head):
+    """A skull-stripped scan of levels of brightness, or a whole head whose structures are named."""
+    levels = head.with_data(torch.where(brain_mask(head.data), CLUSTER + 12, 0))
+    labels = levels if stripped else head
+    sample = shown(labels, t1_of(labels))
+    assert sample.image.data[sample.labels.data > 0].mean() == pytest.approx(0.5, abs=0.01)
+    torch.testing.assert_close(sample.image.data, t1_of(labels).data)

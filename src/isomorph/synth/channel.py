@@ -7,7 +7,9 @@ from random import Random
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
+from ..labels import CLUSTER
 from ..space import resample
 from ..volume import Volume
 from .bias import Bias
@@ -80,10 +82,18 @@ class Channel:
         return Scan(image, measured, truth)
 
     def _painted(self, anatomy: Anatomy, draw: Draw) -> Volume:
-        if anatomy.scan and not anatomy.lesions and "means" in draw and is_t1(draw["means"]):
-            return anatomy.scan
         more = {"lesions": anatomy.lesions} if anatomy.lesions else {}  # contrasts of old need not know of them
-        return self.contrast.effect(anatomy.labels, **draw, **more)
+        painted = self.contrast.effect(anatomy.labels, **draw, **more)
+        if anatomy.scan and not anatomy.lesions and "means" in draw and is_t1(draw["means"]):
+            return _in_its_head(anatomy.scan, anatomy.labels, painted, draw["means"]["white"])
+        return painted
+
+
+def _in_its_head(scan: Volume, labels: Volume, painted: Volume, white: float) -> Volume:
+    """A real T1; where its head was lent by a label map, which no cluster of brightness tells, the painted one."""
+    clusters = labels.data >= CLUSTER
+    lent = (labels.data > 0) & ~clusters & clusters.any()
+    return scan.with_data(torch.where(lent, painted.data / white, scan.data))
 
 
 def _found(head: Head, motion: Draw | None) -> Anatomy:
