@@ -2,8 +2,8 @@
 
 python benchmarks/ablation.py CORPUS 'as shipped=RUN1/model.safetensors' 'without lesions=RUN2/model.safetensors' ...
 
-Each sample is a label map that the recipe of the first network holds out, ill by the pathology of --ill, and painted
-and scanned as that recipe trains on it. Beside the mean of each network stands its paired difference to the first, with
+Each sample is a label map that --recipe holds out, ill as `ILL` says, and painted and scanned as that recipe trains on
+it. Beside the mean of each network stands its paired difference to the first, with
 the standard error of that difference.
 """
 
@@ -61,6 +61,8 @@ def pairs(corpus: Path, recipe: Recipe, count: int) -> Iterator[Pair]:
     there = available(corpus)
     held = [there[name]() for name in sorted(recipe.held_out) if name in there]
     maps = [head for head in held if head.target is None]
+    if not maps:
+        raise SystemExit(f"{corpus.name} holds no label map that recipe {recipe.name} holds out; give another --recipe")
     last = config.stage_generator(recipe, recipe.training.stages[-1])
     generator = replace(last, deform=replace(last.deform, size=SIZE), pathology=ILL)
     for k in range(count):
@@ -113,7 +115,10 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=24)
     parser.add_argument("--recipe", default="default")
     options = parser.parse_args()
-    given = dict(text.split("=", 1) for text in options.networks)
+    named = [text.partition("=") for text in options.networks]
+    given = {name: file for name, _, file in named}
+    if len(given) < len(named) or not all(name and file for name, _, file in named):
+        parser.error("each network is NAME=MODEL, and each NAME another")
     networks = {name: load_model(file).network for name, file in given.items()}
     segmenter = load_model("segmenter").network
     found: dict[str, list[dict[str, float]]] = {name: [] for name in networks}

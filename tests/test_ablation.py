@@ -12,6 +12,7 @@ import torch
 from brains import brain
 from phantoms import centred
 
+from isomorph import config
 from isomorph.synth import Deform, Generator, Pathology
 
 
@@ -57,8 +58,22 @@ def test_where_a_tumour_pushes_there_is_no_twin(ablation):
     assert not sample.ill.any()
 
 
+def test_without_a_map_held_out_it_ends_in_one_line(ablation, monkeypatch, tmp_path):
+    monkeypatch.setattr(ablation, "available", lambda corpus: {})
+    with pytest.raises(SystemExit, match="no label map"):
+        next(ablation.pairs(tmp_path, config.load("default"), 1))
+
+
 def test_differences_are_paired_and_what_was_not_measured_is_left_out(ablation):
     first = [{"SSIM": x} for x in (0.5, 0.7, 0.9, np.nan)]
-    second = [{"SSIM": x} for x in (0.6, 0.8, 1.0, np.nan)]
+    second = [{"SSIM": x} for x in (0.6, 0.9, 1.0, np.nan)]
     assert ablation.cell(first, first, "SSIM") == "0.700"
-    assert ablation.cell(second, first, "SSIM") == "0.800 (+0.100 ± 0.000)"
+    assert ablation.cell(second, first, "SSIM") == "0.833 (+0.133 ± 0.033)"
+
+
+@pytest.mark.parametrize("networks", [["model"], ["=model"], ["a="], ["a=one", "a=two"]])
+def test_networks_that_cannot_be_told_apart_are_one_line(networks, ablation, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["ablation.py", "corpus", *networks])
+    with pytest.raises(SystemExit, match="2"):
+        ablation.main()
+    assert capsys.readouterr().err.endswith("error: each network is NAME=MODEL, and each NAME another\n")

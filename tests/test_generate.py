@@ -85,7 +85,9 @@ def test_a_segmentation_is_shown_the_heads_that_it_is_trained_on(corpus, tmp_pat
     folder.mkdir()
     for name in ("a", "b", "c"):
         save_file({"labels": levels}, folder / f"{name}.safetensors", metadata=meta)
-    with pytest.raises(UsageError, match="none of 3 heads names structures"):
+    with pytest.raises(
+        UsageError, match="none of 3 heads names structures, which a segmentation learns; give label maps"
+    ):
         generate("segmenter", tmp_path / "none", n=1, data=folder, changes=SMALL, report=silent)
     (folder / "one.safetensors").write_bytes((corpus / "one.safetensors").read_bytes())
     generate("segmenter", tmp_path / "out", n=3, data=folder, changes=SMALL, report=silent)
@@ -105,7 +107,7 @@ def test_nobody_is_shown_in_the_head_of_someone_held_out(corpus, tmp_path):
     generate("default", tmp_path / "out", n=6, **options)
     assert {json.loads(path.read_text())["head"] for path in (tmp_path / "out").glob("*.json")} == {"other"}
     (folder / "other.safetensors").unlink()
-    with pytest.raises(UsageError, match="none wears a head that is not held out"):
+    with pytest.raises(UsageError, match="each of 1 scans wears the head of a map that is held out"):
         generate("default", tmp_path / "none", n=1, **options)
 
 

@@ -21,7 +21,7 @@ from .report.sheet import contact_sheet
 from .structures import anatomical
 from .synth import Sample
 from .train.corpus import Head, available, levelled
-from .train.source import share
+from .train.source import borrowed, share, spared
 
 SHEET, MOST = "samples.png", 9999
 SHOWN = 8  # samples in the picture
@@ -97,25 +97,29 @@ def _heads(plan: Recipe, data: str | Path | None) -> dict[str, Callable[[], Head
         head = levelled("MNI152", load_truth())
         return {"MNI152": lambda: head}
     heads = available(data)
-    wanted = {name: head for name, head in heads.items() if share(name, plan.weights) > 0 and name not in plan.held_out}
+    wanted = {name: head for name, head in heads.items() if not spared(plan, name)}
     if not wanted:
         raise UsageError(f"the recipe trains on none of the {len(heads)} heads; see its held_out and weights.")
     return wanted
 
 
 def _drawn(plan: Recipe, heads: dict[str, Callable[[], Head]], rng: Random) -> tuple[str, Head]:
-    """A head as training draws it: for a segmentation one that names structures; never that of someone held out."""
-    names = list(heads)
+    """A head as training draws it: for a segmentation one that names structures, and none that `borrowed` refuses."""
+    names, worn = list(heads), 0
     while names:
         name = rng.choices(names, [share(head, plan.weights) for head in names])[0]
         head = heads[name]()
-        if head.lender not in plan.held_out and (plan.kind != "segmentation" or anatomical(head.labels.data) > 0):
+        lent = borrowed(plan, head)
+        if not lent and (plan.kind != "segmentation" or anatomical(head.labels.data) > 0):
             return name, head
         names.remove(name)
-    raise UsageError(
-        f"none of {len(heads)} heads names structures, which a segmentation learns, or none wears a head that is not "
-        "held out; give label maps."
-    )
+        worn += lent
+    if worn == len(heads):
+        raise UsageError(
+            f"each of {worn} scans wears the head of a map that is held out or never drawn; prepare them for this "
+            "recipe."
+        )
+    raise UsageError(f"none of {len(heads)} heads names structures, which a segmentation learns; give label maps.")
 
 
 def _name(k: int) -> str:

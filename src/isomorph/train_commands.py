@@ -22,16 +22,19 @@ def corpus(
     data: Annotated[Path, typer.Argument(help="Folder that holds labels/ and t1/.")],
     out: Annotated[Path, typer.Argument(help="Folder for the prepared heads.")],
     recipe: Annotated[
-        str, typer.Option(help="Name, or a TOML file: label maps that it holds out lend no head to a scan.")
+        str, typer.Option(help="Name, or a TOML file: label maps not trained on lend no head to a scan.")
     ] = "default",
     debug: DEBUG = False,
 ) -> None:
     """Prepare heads for training: reoriented, bias-corrected, cropped, scans in whole heads, as plain arrays."""
     verbose(debug)
+    from functools import partial
+
     from . import config
     from .train.corpus import prepare
+    from .train.source import spared
 
-    prepare(data, out, spare=config.load(recipe).held_out, report=typer.echo)
+    prepare(data, out, spare=partial(spared, config.load(recipe)), report=typer.echo)
 
 
 def generate(

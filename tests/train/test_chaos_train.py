@@ -25,7 +25,7 @@ STEPS = 12 * KILLS
 RECIPE = config.load(
     "default",
     (
-        "network={kind='compact', arguments={features=[4, 8]}}",
+        "network={kind='compact', arguments={inputs=2, features=[4, 8]}}",
         f"training.stages=[{{steps=100, batch=2, loss={{l1=1.0, ssim=0.2}}}}, {{steps={STEPS - 100}}}]",
         "generator.deform.size=[16, 16, 16]",
         "training.precision='fp32'",

@@ -1,11 +1,13 @@
 """Preparing heads: who lends a head to whom, who may be trained on, and where everything lies."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from phantoms import save
+from safetensors.torch import load_file
 from safetensors.torch import save as tensors
 from small import head, small
 from typer.testing import CliRunner
@@ -14,7 +16,8 @@ from isomorph import cli
 from isomorph.errors import SetupError, UsageError
 from isomorph.labels import CLUSTER, brain_mask
 from isomorph.space import resample
-from isomorph.train import corpus, run, whole
+from isomorph.train import corpus, loop, run, whole
+from isomorph.train.card import card
 from isomorph.train.corpus import MARGIN, Head
 from isomorph.train.source import split
 from isomorph.volume import Volume
@@ -64,7 +67,7 @@ def test_a_scan_wears_the_head_of_a_map_and_says_whose(data):
 
 @pytest.mark.parametrize(("spare", "lender"), [("a", "b"), ("b", "a")])
 def test_a_map_to_be_held_out_lends_nothing(spare, lender, data):
-    heads = prepared(data, spare=[spare, "of another data set"])
+    heads = prepared(data, spare=spare.__eq__)
     assert {heads[name].lender for name in ("s", "t")} == {lender}
 
 
@@ -95,7 +98,7 @@ def stays(scan):
 
 def test_where_none_lends_a_scan_stays_as_it_is_and_a_line_says_so(data):
     said = []
-    stays(prepared(data, spare=["a", "b"], report=said.append)["s"])
+    stays(prepared(data, spare=["a", "b"].__contains__, report=said.append)["s"])
     assert sum(line.startswith("s stays skull-stripped") for line in said) == 1
 
 
@@ -106,16 +109,74 @@ def test_a_map_of_a_brain_lends_nothing(data):
     stays(prepared(data)["s"])
 
 
+def test_a_map_that_lends_nothing_is_read_once(data, monkeypatch):
+    labels = whole_head("a")
+    save(labels.with_data(labels.data * brain_mask(labels.data)), data / "labels" / "a.nii.gz")
+    brains = prepared(data)  # which scans of both names are set into b
+    assert {brains[name].lender for name in ("s", "t")} == {"b"}
+    for name in "opqr":
+        (data / "t1" / f"{name}.nii.gz").write_bytes((data / "t1" / "s.nii.gz").read_bytes())
+    opened, read = [], corpus._read
+    monkeypatch.setattr(corpus, "_read", lambda path: opened.append(path.stem) or read(path))
+    corpus.prepare(data, data.parent / "corpus")
+    assert opened.count("a") == 1
+    assert opened.count("b") == 4
+
+
+def older(data, *names):
+    """These heads as a version prepared them that lent none."""
+    for name in names:
+        path = data.parent / "corpus" / f"{name}.safetensors"
+        path.write_bytes(tensors(load_file(path), metadata={"affine": json.dumps(np.eye(4).tolist())}))
+
+
+def test_a_line_counts_the_scans_that_an_older_version_left_stripped(data):
+    prepared(data)
+    older(data, "a", "s", "t")
+    said, before = [], (data.parent / "corpus" / "s.safetensors").read_bytes()
+    prepared(data, report=said.append)
+    assert said == ["2 scans stay skull-stripped, as an older version prepared them; choose a new folder for them"]
+    assert (data.parent / "corpus" / "s.safetensors").read_bytes() == before
+
+
+def test_nothing_is_said_where_no_head_could_be_lent(data):
+    said = []
+    prepared(data)
+    prepared(data, report=said.append)
+    older(data, "s", "t")
+    prepared(data, spare=lambda _: True, report=said.append)
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "value", "message"),
+    [
+        ("labels", 511, "c.nii.gz holds no label of a brain; take it out of labels/"),
+        ("t1", 0, "c.nii.gz holds no brain, nothing above 0; take it out of t1/"),
+    ],
+)
+def test_a_file_without_a_brain_is_one_line(folder, value, message, data):
+    save(Volume(torch.full((1, 8, 8, 8), float(value)), np.eye(4)), data / folder / "c.nii.gz")
+    with pytest.raises(UsageError, match=message):
+        prepared(data)
+
+
 def test_who_lends_does_not_depend_on_the_other_scans(data):
     both = prepared(data)
     (data / "t1" / "s.nii.gz").unlink()
     assert prepared(data, "one")["t"].lender == both["t"].lender
 
 
-@pytest.mark.parametrize(("held", "lender"), [("a", "b"), ("b", "a")])
-def test_the_recipe_says_which_maps_lend_nothing(held, lender, data, tmp_path):
+@pytest.mark.parametrize(
+    ("said", "lender"),
+    [
+        ("held_out = ['a', 'not there']", "b"), ("held_out = ['b']", "a"),
+        ("weights = {a = 0.0}", "b"), ("weights = {b = 0.0, a = 0.1}", "a"),
+    ],
+)  # fmt: skip
+def test_the_recipe_says_which_maps_lend_nothing(said, lender, data, tmp_path):
     recipe = tmp_path / "mine.toml"
-    recipe.write_text(f"name = 'mine'\nheld_out = ['{held}', 'not there']\n")
+    recipe.write_text(f"name = 'mine'\n{said}\n")
     done = CliRunner().invoke(cli.app, ["corpus", str(data), str(tmp_path / "out"), "--recipe", str(recipe)])
     assert done.exit_code == 0, done.output
     assert {h.lender for h in corpus.load(tmp_path / "out") if h.target} == {lender}
@@ -140,6 +201,53 @@ def test_nobody_is_trained_on_in_the_head_of_someone_held_out():
     trained, kept = split(small("default"), heads)
     assert [h.name for h in trained] == ["a", "s"]
     assert [h.name for h in kept] == ["held"]
+
+
+def borrowing(*lenders):
+    """Two maps, and scans in the heads of others."""
+    return [head("a"), head("held"), *(replace(head(f"s{k}", real=True), lender=x) for k, x in enumerate(lenders))]
+
+
+def test_nobody_is_trained_on_in_the_head_of_someone_never_drawn():
+    plan = replace(small("default"), weights={"b": 0.0})
+    assert [h.name for h in split(plan, borrowing("a", "b", ""))[0]] == ["a", "s0", "s2"]
+
+
+def test_who_is_passed_over_for_a_head_is_counted():
+    said = []
+    split(small("default"), borrowing("a", "held", "held"), report=said.append)
+    assert said == ["2 scans wear the head of a map that is held out or never drawn, and are passed over"]
+    split(small("default"), borrowing("a"), report=said.append)
+    assert len(said) == 1
+
+
+def test_a_run_says_it(tmp_path, monkeypatch):
+    class Ended(Exception):
+        pass
+
+    def end(*given, **options):
+        raise Ended
+
+    monkeypatch.setattr(loop, "Run", end)
+    told = []
+    with pytest.raises(Ended):
+        loop.train(small("default"), borrowing("held"), tmp_path, report=told.append)
+    assert told == [{"note": "1 scans wear the head of a map that is held out or never drawn, and are passed over"}]
+
+
+@pytest.mark.parametrize(("lenders", "why"), [(("held",), "1 scans wear the head of a map"), ((), "see held_out")])
+def test_where_nobody_is_left_it_says_why(lenders, why):
+    plan = replace(small("default"), held_out=("a", "held"))
+    with pytest.raises(UsageError, match=why):
+        split(plan, borrowing(*lenders))
+
+
+@pytest.mark.parametrize(
+    ("lender", "data"), [("", "1 map, 2 scan"), ("map_1", "1 map, 2 scan"), ("other-3", "1 map, 1 other, 2 scan")]
+)
+def test_who_lent_a_head_counts_among_the_data_of_a_card(lender, data):
+    scans = [replace(head(name, real=True), lender=lender) for name in ("scan_1", "scan_2")]
+    assert card(small("default"), [head("map_1"), *scans], 1, 1.0, {})["data"] == data
 
 
 def test_someone_held_out_may_wear_any_head():

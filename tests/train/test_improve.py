@@ -25,7 +25,9 @@ EASY = ["contrast.random=0.0", "contrast.tables=['T1']", "contrast.weights=[1.0]
 def recipe(rate=1e-2, **training):
     stage = {"steps": 1, "learning_rate": rate, "set": EASY}
     settings = {"warmup": 3, "average": 0.9, "log_every": 1, "validate_every": 1000, "save_every": 1000}
-    return small("default", "network.kind='compact'", stages=[stage], **{**settings, **training})
+    return small(
+        "default", "network={kind='compact', arguments={inputs=2}}", stages=[stage], **{**settings, **training}
+    )
 
 
 @pytest.fixture

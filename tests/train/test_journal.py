@@ -26,7 +26,9 @@ STEPS = 6
 
 def plan(**training):
     stage = {"steps": STEPS, "set": ["deform.size=[16, 16, 16]"]}
-    return small("default", 'network.kind="compact"', **{"stages": [stage], "save_every": 2, **training})
+    return small(
+        "default", "network={kind='compact', arguments={inputs=2}}", **{"stages": [stage], "save_every": 2, **training}
+    )
 
 
 def run(folder, recipe=None, **options):

@@ -92,7 +92,7 @@ def test_sample_number_n_does_not_depend_on_where_one_began(heads):
 
 
 def test_a_batch_is_what_its_stage_asks_for(heads):
-    recipe = config.load("default", (*TINY, "training.stages=[{steps=1, batch=3}, {steps=1}]"))
+    recipe = config.load("default", (*TINY, "training.stages=[{steps=1, batch=3}, {steps=1}]", "training.lesions=1"))
     image, target, weight, labels = next(iter(Samples(recipe, heads)))
     assert image.shape == (3, 2, 16, 16, 16)
     assert target.shape == weight.shape == labels.shape == (3, 1, 16, 16, 16)
@@ -108,7 +108,7 @@ def test_stages_follow_each_other():
 
 
 def test_a_part_of_the_network_is_trained_alone(heads, tmp_path):
-    arguments = "network={kind='cascade', arguments={inputs=2, sharp=[4], coarse=[4], fine=[4]}}"
+    arguments = "network={kind='cascade', arguments={inputs=2, scans=1, sharp=[4], coarse=[4], fine=[4]}}"
     stages = "training.stages=[{steps=2, part='coarse'}]"
     recipe = config.load("default", (TINY[0], arguments, stages, *TINY[3:], "training.save_every=1"))
     train(recipe, heads, tmp_path, workers=0, report=silent)

@@ -153,6 +153,12 @@ def test_only_a_map_with_more_than_a_brain_lends():
     assert not lends(head("real", real=True).labels)
 
 
+@pytest.mark.parametrize(("number", "enough"), [(511, True), (515, True), (506, False), (502, False), (512, False)])
+def test_skin_or_bone_make_a_head_and_eyes_or_vessels_do_not(number, enough):
+    labels = head("a").labels
+    assert lends(labels.with_data(torch.where(labels.data == SKIN, number, labels.data))) is enough
+
+
 def test_numbers_follow_the_brain_to_which_the_other_is_registered():
     """The same voxels, of another size and elsewhere: each number lands in its own voxels."""
     pytest.importorskip("ants")
@@ -216,8 +222,8 @@ def test_the_target_of_a_whole_head_keeps_its_skin():
     assert target.data[skin].mean() > 0.2
 
 
-def test_a_scan_in_a_head_is_levelled_before_it_is_dressed():
-    """Levels reach what is brain alone: a dressed scan says of each voxel whether it is real."""
+def test_each_voxel_of_a_brain_has_a_level_and_no_other():
+    """By which a dressed scan says of each voxel whether it is real."""
     x = torch.zeros(1, 30, 30, 30)
     x[:, 5:-5, 5:-5, 5:-5] = 100 + 40 * torch.rand(1, 20, 20, 20)
     assert (levelled("a", Volume(x, np.eye(4))).labels.data >= CLUSTER).sum() == 20**3

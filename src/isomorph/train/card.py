@@ -21,12 +21,13 @@ def card(
     Parameters
     ----------
     recipe : Recipe
-    heads : trained on
+    heads : trained on; who lent a scan skull and skin counts among the data
     step, seconds : of training, so far
     scores : of the validation
     segmenter : SHA-256 of the frozen segmentation network, where there was one
     """
-    kinds = Counter(re.split(r"[-_]?\d", head.name)[0] for head in heads)
+    people = {name for head in heads for name in (head.name, head.lender) if name}
+    kinds = Counter(re.split(r"[-_]?\d", name)[0] for name in people)
     table = config.to_dict(recipe)
     table["training"]["segmenter"] = Path(recipe.training.segmenter).name  # a path is nobody's business
     scans, maps = images(recipe.generator)

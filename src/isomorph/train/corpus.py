@@ -9,12 +9,14 @@ and the lesions in it. Training reads these files alone, so that it runs where t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +53,7 @@ def prepare(
     data: str | Path,
     corpus: str | Path,
     *,
-    spare: Collection[str] = (),
+    spare: Callable[[str], bool] = lambda _: False,
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Prepare all heads of a data folder; those already there are kept.
@@ -60,7 +62,7 @@ def prepare(
     ----------
     data : folder with ``labels/``, ``t1/`` and ``lesions/``
     corpus : folder to write
-    spare : names of label maps that lend no head to a scan, because they are to be held out
+    spare : says of the name of a label map whether it lends no head to a scan; see `source.spared`
     report : called with one line for each head
 
     Raises
@@ -68,7 +70,7 @@ def prepare(
     NothingFound
         If the folder holds neither.
     UsageError
-        If two heads have one name, or a map holds a label that is not in the table.
+        If two heads have one name, a map holds a label that is not in the table, or there is no brain in a file.
     """
     data, corpus = Path(data), Path(corpus)
     maps = sorted((data / "labels").glob("*.nii*"))
@@ -82,14 +84,17 @@ def prepare(
         raise UsageError(f"{data.name} holds {twice[:3]} twice; give each person a name of its own.")
     missing = [path for path in maps + scans if not _prepared(corpus, path).exists()]
     carry = carrier(data / "lesions", report=report) if missing else None
-    lenders = [path for path in maps if _name(path) not in spare]
+    lenders = _Lenders([_prepared(corpus, path) for path in maps if not spare(_name(path))])
     for path in missing:  # maps before scans, which borrow from them
-        head = _from_labels(path) if path in maps else _dressed(_from_scan(path), corpus, lenders, report)
+        head = _from_labels(path) if path in maps else _dressed(_from_scan(path), lenders, report)
         if carry and not head.lesions:
             head = replace(head, lesions=carry(head.name, head.labels, head.target))
         with writing(_prepared(corpus, path).name, AGAIN):
             _write(head, _prepared(corpus, path))
         report(f"prepared {_prepared(corpus, path).name}")
+    old = [path for path in scans if path not in missing and not _knows_lenders(_prepared(corpus, path))]
+    if old and next(lenders(_name(old[0])), None):
+        report(f"{len(old)} scans stay skull-stripped, as an older version prepared them; choose a new folder for them")
     return corpus
 
 
@@ -138,20 +143,40 @@ def _from_labels(path: Path) -> Head:
         raise UsageError(
             f"{path.name} holds labels {unknown[:5]}, which isomorph.labels does not list; merge them first."
         )
+    if not brain_mask(labels.data).any():
+        raise UsageError(f"{path.name} holds no label of a brain; take it out of labels/.")
     return _cropped(Head(_name(path), labels, None))
 
 
 def _from_scan(path: Path) -> Head:
     grid = _straight(path, "linear")
+    if not (grid.data > 0).any():
+        raise UsageError(f"{path.name} holds no brain, nothing above 0; take it out of t1/.")
     return levelled(_name(path), grid.with_data(torch.from_numpy(bias_corrected(grid.data[0].numpy()))[None]))
 
 
-def _dressed(scan: Head, corpus: Path, lenders: list[Path], report: Callable[[str], None]) -> Head:
+class _Lenders:
+    """Prepared label maps that may lend their heads; one that knows of none is read but once."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths, self.bare = paths, set[Path]()
+
+    def __call__(self, name: str) -> Iterator[Head]:
+        """Whole heads for a scan of this name, in an order that is its own."""
+        for path in Random(f"head/{name}").sample(self.paths, len(self.paths)):
+            if path in self.bare:
+                continue
+            head = _read(path)
+            if lends(head.labels):
+                yield head
+            else:
+                self.bare.add(path)
+
+
+def _dressed(scan: Head, lenders: _Lenders, report: Callable[[str], None]) -> Head:
     """A skull-stripped scan in the head of a map; as it is, said in one line, where it fits into none."""
-    shuffled = Random(f"head/{scan.name}").sample(lenders, len(lenders))
-    lending = (lender for lender in map(_read, (_prepared(corpus, path) for path in shuffled)) if lends(lender.labels))
-    for lender in islice(lending, TRIES):
-        assert scan.target
+    assert scan.target
+    for lender in islice(lenders(scan.name), TRIES):
         labels, target, lesions, fit = in_head(scan.labels, scan.target, lender.labels, lender.lesions)
         if fit >= FIT:
             return Head(scan.name, labels, target, lesions, lender.name)
@@ -250,12 +275,24 @@ def _write(head: Head, path: Path) -> None:
 
 
 def _read(path: Path) -> Head:
-    try:
-        with safe_open(path, "pt") as file:
-            said = file.metadata()
-            affine = np.array(json.loads(said["affine"]))
-            volumes = {key: Volume(file.get_tensor(key), affine) for key in file.keys()}  # noqa: SIM118
+    with _opened(path) as file:
+        said = file.metadata()
+        affine = np.array(json.loads(said["affine"]))
+        volumes = {key: Volume(file.get_tensor(key), affine) for key in file.keys()}  # noqa: SIM118
         lender = said.get("lender", "")
         return Head(path.stem, volumes["labels"], volumes.get("target"), volumes.get("lesions"), lender)
+
+
+def _knows_lenders(path: Path) -> bool:
+    """Whether a head was prepared by a version that sets scans into whole heads; its voxels are not read."""
+    with _opened(path) as file:
+        return "lender" in file.metadata()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         raise SetupError(f"E902 {path} is damaged, or no prepared head; delete it and prepare again.") from None

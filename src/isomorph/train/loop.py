@@ -81,7 +81,7 @@ def train(
     IsomorphError
         If the loss is no longer finite.
     """
-    trained, held_out = split(recipe, heads)
+    trained, held_out = split(recipe, heads, report=lambda line: report({"note": line}))
     run = Run(recipe, Path(out), trained, held_out, resume=resume, start=start, report=report)
     workers = spare(run.accelerator) if workers is None else workers
     where = run.accelerator.device if workers == 0 and run.accelerator.device.type == "cuda" else torch.device("cpu")

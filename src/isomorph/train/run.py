@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from .. import config
 from .corpus import load, prepare
 from .loop import train
+from .source import spared
 
 
 def run(
@@ -48,5 +50,6 @@ def run(
     if threads:
         torch.set_num_threads(threads)
     if not any(Path(data).glob("*.safetensors")):
-        data = prepare(data, Path(out) / "corpus", spare=plan.held_out, report=lambda line: report({"note": line}))
+        spare = partial(spared, plan)
+        data = prepare(data, Path(out) / "corpus", spare=spare, report=lambda line: report({"note": line}))
     return train(plan, load(data), out, resume=resume, start=start, workers=workers, report=report)

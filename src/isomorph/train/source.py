@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from random import Random
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from ..config import Recipe, stage_generator
 from ..errors import UsageError
-from ..labels import brain_mask
+from ..labels import LESION, brain_mask
 from ..structures import anatomical
 from .check import MOST
 from .corpus import Head
@@ -79,14 +79,19 @@ class Samples(IterableDataset):
         there, real, lesions = (part and part.with_data(part.data.to(self.device)) for part in parts)
         assert there
         image, target, labels, _ = generator(there, real, seed, lesions)
-        weight = torch.where(brain_mask(labels.data), 1.0, self.recipe.training.outside)
+        settings = self.recipe.training
+        weight = torch.where(brain_mask(labels.data), 1.0, settings.outside)
+        weight = weight.masked_fill(labels.data == LESION, settings.lesions)
         return Batch(image.data, target.data, weight, labels.data.to(torch.int16))
 
 
-def split(recipe: Recipe, heads: list[Head]) -> tuple[list[Head], list[Head]]:
+def split(
+    recipe: Recipe, heads: list[Head], *, report: Callable[[str], None] = lambda _: None
+) -> tuple[list[Head], list[Head]]:
     """Heads to train on, and heads held out, by person.
 
-    Heads that the recipe never draws are left out; so are, for a segmentation, those whose maps name no structures.
+    Heads that the recipe never draws are left out; so are scans that wear the head of someone not to be trained on,
+    which `report` is told in one line, and, for a segmentation, those whose maps name no structures.
 
     Raises
     ------
@@ -101,10 +106,25 @@ def split(recipe: Recipe, heads: list[Head]) -> tuple[list[Head], list[Head]]:
     fit = [head for head in heads if share(head.name, recipe.weights) > 0]
     if recipe.kind == "segmentation":
         fit = [head for head in fit if anatomical(head.labels.data) > 0]
-    trained = [head for head in fit if not held & {head.name, head.lender}]  # a lent skull is a person's, too
+    rest = [head for head in fit if head.name not in held]
+    trained = [head for head in rest if not borrowed(recipe, head)]
+    worn = f"{len(rest) - len(trained)} scans wear the head of a map that is held out or never drawn"
     if not trained:
-        raise UsageError(f"none of {len(heads)} heads is left to train on; see held_out and weights of the recipe.")
+        why = f"{worn}; prepare them for this recipe" if rest else "see held_out and weights of the recipe"
+        raise UsageError(f"none of {len(heads)} heads is left to train on; {why}.")
+    if len(trained) < len(rest):
+        report(f"{worn}, and are passed over")
     return trained, [head for head in fit if head.name in held]
+
+
+def spared(recipe: Recipe, name: str) -> bool:
+    """Is this a person whom the recipe trains on in no way: held out, or never drawn?"""
+    return name in recipe.held_out or share(name, recipe.weights) <= 0
+
+
+def borrowed(recipe: Recipe, head: Head) -> bool:
+    """Does a scan wear the head of such a person? A lent skull is a person's, too."""
+    return bool(head.lender) and spared(recipe, head.lender)
 
 
 def share(name: str, weights: dict[str, float]) -> float:

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import torch
 
-from ..labels import EXTRACEREBRAL, FLUID_OUTSIDE, brain_mask
+from ..labels import FLUID_OUTSIDE, brain_mask
 from ..volume import Volume
 from .warp import painted, painted_brain, warped
 
+SKIN, BONE = 511, 515
 BRAINSTEM, CORD = 16, 512  # go on below the cut of a skull-stripping tool
 FIT = 0.92  # Dice; below, of six in 72 scans, fluid was thick or a second brainstem lay beside the first
 
@@ -24,8 +25,8 @@ class Whole(NamedTuple):
 
 
 def lends(labels: Volume) -> bool:
-    """Does a label map know anything outside the brain?"""
-    return bool(torch.isin(labels.data, torch.tensor(sorted(EXTRACEREBRAL), dtype=labels.data.dtype)).any())
+    """Does a label map know of a head around the brain? Eyes, vessels or a cord alone are none."""
+    return bool(((labels.data == SKIN) | (labels.data == BONE)).any())
 
 
 def in_head(labels: Volume, target: Volume, lent: Volume, lesions: Volume | None) -> Whole:
