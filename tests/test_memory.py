@@ -27,7 +27,7 @@ NETS = {
     "compact": lambda: Compact(2, features=(4, 8, 8)),
     "residual": lambda: Residual(Compact(2, features=(4, 8)), [1]),
     "parcels": lambda: Parcels(2, 3, features=(4, 8)),
-    "cascade": lambda: Cascade(2, sharp=(4,), coarse=(4, 8), fine=(4, 8)),
+    "cascade": lambda: Cascade(2, scans=1, sharp=(4,), coarse=(4, 8), fine=(4, 8)),
     "unet": lambda: UNet(2, features=2, levels=4),
 }
 

@@ -103,7 +103,7 @@ def test_a_new_cascade_gives_the_coarse_answer_and_the_scan_seen_through_its_cur
 def test_both_ways_is_the_whole_network_where_the_coarse_answer_has_no_side():
     """And the mean of two coarse answers where it has."""
     torch.manual_seed(0)
-    net, x = Cascade(2, sharp=(4,), coarse=(4, 8), fine=(4,)).eval(), torch.rand(1, 2, 32, 32, 32)
+    net, x = Cascade(2, scans=1, sharp=(4,), coarse=(4, 8), fine=(4,)).eval(), torch.rand(1, 2, 32, 32, 32)
     torch.nn.init.normal_(net.fine.correct.weight, std=0.1)
     sharp = torch.cat([net(x, "sharp"), x[:, 1:]], 1)
     mean = (net.guess(sharp) + net.guess(sharp.flip(3)).flip(3)) / 2
@@ -126,6 +126,15 @@ def test_a_slice_is_as_reliable_to_the_coarse_part_as_it_was_when_it_was_trained
     assert torch.allclose(seen[0][:, :scans], torch.tensor(0.4))
 
 
+def test_a_cascade_that_was_not_told_which_inputs_are_scans_sees_all_of_them_alike():
+    """As files did that are older than the number of scans."""
+    net, seen = Cascade(2, sharp=(4,), coarse=(4, 8), fine=(4,)).eval(), []
+    net.coarse.register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    x = torch.rand(1, 2, 16, 16, 16)
+    net.guess(x)
+    assert torch.equal(seen[0], torch.nn.functional.avg_pool3d(x, 2))
+
+
 def test_what_the_coarse_part_wants_to_be_a_multiple_of_is_filled_with_air():
     torch.manual_seed(0)
     net, x = Cascade(sharp=(4,), coarse=(4, 8, 8), fine=(4,)).eval(), torch.rand(1, 1, 48, 32, 16)
@@ -137,7 +146,7 @@ def test_what_the_coarse_part_wants_to_be_a_multiple_of_is_filled_with_air():
 
 def test_every_part_after_the_first_sees_the_sharp_scan():
     torch.manual_seed(0)
-    net, x = Cascade(2, sharp=(4,), coarse=(4, 8), fine=(4,)).eval(), torch.rand(1, 2, 32, 32, 32)
+    net, x = Cascade(2, scans=1, sharp=(4,), coarse=(4, 8), fine=(4,)).eval(), torch.rand(1, 2, 32, 32, 32)
     for layer in (net.sharp.network.correct, net.fine.correct):
         torch.nn.init.normal_(layer.weight, std=0.1)
     sharp = torch.cat([net(x, "sharp"), x[:, 1:]], 1)

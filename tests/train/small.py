@@ -55,7 +55,7 @@ def small(recipe: Recipe | str, *changes: str, **training: Any) -> Recipe:
     **training : entries of the section training
     """
     table = config.to_dict(config.load(recipe, changes) if isinstance(recipe, str) else recipe)
-    channels = {k: v for k, v in table["network"]["arguments"].items() if k in ("inputs", "outputs")}
+    channels = {k: v for k, v in table["network"]["arguments"].items() if k in ("inputs", "outputs", "scans")}
     table["network"]["arguments"] = NETWORKS[table["network"]["kind"]] | channels
     table |= {"held_out": ["held"], "weights": {}}
     table["generator"]["deform"]["size"] = [SIDE] * 3

@@ -9,7 +9,7 @@ from small import head, heads, segmenter, small
 
 from isomorph import config, load_model, synthesise
 from isomorph.errors import SetupError, UsageError
-from isomorph.labels import CLUSTER
+from isomorph.labels import CLUSTER, LESION, brain_mask
 from isomorph.nets import Residual, build
 from isomorph.predict import Options
 from isomorph.predict.scans import predict_scans
@@ -19,7 +19,7 @@ from isomorph.train.journal import entries
 from isomorph.train.loop import train
 from isomorph.train.objective import Objective
 from isomorph.train.source import Batch, Samples, split
-from isomorph.train.validate import _labels
+from isomorph.train.validate import _image, _labels
 
 COMPACT = "network={kind='compact', arguments={inputs=2}}"
 
@@ -56,7 +56,8 @@ def test_a_model_for_several_scans_is_refused_for_one(tmp_path, phantom):
 @pytest.mark.parametrize("network", ["compact", "cascade", "unet"])
 def test_prediction_runs_a_residual_as_training_did(network, tmp_path, phantom):
     """A learning rate of zero and a network that says nothing: the prediction is the scan."""
-    plan = small("default", f"network={{kind={network!r}, residual=[0], arguments={{inputs=2}}}}")
+    arguments = "{inputs=2, scans=1}" if network == "cascade" else "{inputs=2}"
+    plan = small("default", f"network={{kind={network!r}, residual=[0], arguments={arguments}}}")
     model = load_model(run(plan, tmp_path))
     assert model.card["residual"] == [0]
     with torch.no_grad():
@@ -295,6 +296,16 @@ def test_a_model_that_gives_labels_does_not_synthesise(eyes, phantom, phantom_fi
         ),
         (("network.kind='cascade'", "training.stages=[{steps=1, part='sharp'}]"), r"add 'target=0' to its set"),
         (("training.log_every=0",), r"log_every is 0; give 1 or more"),
+        (("network.kind='cascade'",), r"which of its inputs are scans; set network\.arguments\.scans=1"),
+        (("network={kind='cascade', arguments={inputs=2, scans=2}}",), r"are scans; set network\.arguments\.scans=1"),
+        (
+            ("network={kind='cascade', arguments={inputs=4, scans=1}}", "generator.channels=[{}, {}]"),
+            r"are scans; set network\.arguments\.scans=2",
+        ),
+        (
+            ("training.lesions=8.0", "generator.lesions_in_labels=false"),
+            r"weighs what is ill; add generator\.lesions_in_labels=true",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_starts(changes, message, tmp_path):
@@ -303,6 +314,47 @@ def test_what_does_not_fit_is_refused_before_anything_starts(changes, message, t
     with pytest.raises(UsageError, match=message):
         train(plan, heads(), tmp_path / "run", workers=0)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("network={kind='cascade', arguments={inputs=2, scans=1}}",),
+        ("network={kind='cascade', arguments={inputs=4, scans=2}}", "generator.channels=[{}, {}]"),
+        (
+            "network={kind='cascade', arguments={inputs=2}}",
+            "generator.channels=[{}, {}]",
+            "generator.reliability=false",
+        ),
+        ("training.lesions=1.0", "generator.lesions_in_labels=false"),
+    ],
+)
+def test_what_fits_is_not_refused(changes):
+    check(config.load("default", (COMPACT, "training.stages=[{steps=1}]", *changes)))
+
+
+def test_what_is_ill_weighs_as_much_as_the_recipe_says():
+    there = head("a")
+    masks = torch.zeros_like(there.labels.data, dtype=torch.uint8)
+    masks[:, 13:17, 21:27, 13:31] = 255  # of each patient, in white matter
+    ill = dataclasses.replace(there, lesions=there.labels.with_data(masks))
+    still = ("rotation=0.0", "scale=0.0", "shear=0.0", "velocity=[0.0, 0.0]", "mirror=0.0")
+    changes = [f"generator.deform.{change}" for change in still]
+    changes += ["generator.pathology={carried=1.0}", "generator.strip.stripped=0.0"]
+    plan = small("default", COMPACT, *changes, lesions=8.0)
+    sample = Samples(plan, [ill]).make(0, 1)
+    sick, inside = sample.labels == LESION, brain_mask(sample.labels)
+    assert sick.sum() > 100
+    assert set(sample.weight[sick].tolist()) == {8.0}
+    assert set(sample.weight[inside & ~sick].tolist()) == {1.0}
+    assert sample.weight[~inside].unique().tolist() == pytest.approx([0.3])
+
+
+def test_validation_counts_what_is_ill_as_brain():
+    off = torch.tensor([1.0, 0.0, 5.0]).view(1, 3, 1, 1)  # ill, well, outside
+    weight = torch.tensor([8.0, 1.0, 0.3]).view(1, 3, 1, 1)
+    sample = Batch(off, torch.zeros_like(off), weight, torch.zeros(1, 3, 1, 1, dtype=torch.int16))
+    assert _image(off, sample)[0] == pytest.approx({"mae": 0.5, "psnr": 3.0103}, rel=1e-4)
 
 
 def test_a_segmentation_compares_classes_alone():

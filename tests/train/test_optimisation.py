@@ -18,7 +18,11 @@ STEPS = 4
 
 def plan(**training):
     stage = {"steps": STEPS, "set": ["deform.size=[16, 16, 16]"]}
-    return small("default", 'network.kind="compact"', **{"stages": [stage], "save_every": 2, "warmup": 1, **training})
+    return small(
+        "default",
+        "network={kind='compact', arguments={inputs=2}}",
+        **{"stages": [stage], "save_every": 2, "warmup": 1, **training},
+    )
 
 
 def run(folder, recipe, workers=0, **options):

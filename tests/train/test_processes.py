@@ -33,7 +33,10 @@ STAGES = {
 
 def recipe(network, micro=0):
     # Adam moves a weight whose gradient is zero but for rounding as far as any other: a low rate keeps that small.
-    plan = small("default", f"network.kind={network!r}", micro=micro, save_every=STEPS, warmup=30)
+    arguments = "{inputs=2, scans=1}" if network == "cascade" else "{inputs=2}"
+    plan = small(
+        "default", f"network={{kind={network!r}, arguments={arguments}}}", micro=micro, save_every=STEPS, warmup=30
+    )
     return dataclasses.replace(plan, training=dataclasses.replace(plan.training, stages=STAGES[network]))
 
 

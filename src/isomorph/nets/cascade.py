@@ -34,7 +34,7 @@ class Cascade(nn.Module):
     inputs, outputs : int
         Channels; the first of the inputs is the scan, which is made sharp and of which tone curves are taken.
     scans : int
-        How many of the inputs are scans; the others say where these were measured.
+        How many of the inputs are scans; the others say where these were measured. 0: all are scans.
     sharp, coarse, fine : sequence of int
         Features of the three networks, as for `Compact`.
     tones, detail : int
@@ -52,10 +52,10 @@ class Cascade(nn.Module):
         fine: tuple[int, ...] = (16, 32, 64),
         tones: int = 6,
         detail: int = 8,
-        scans: int = 1,
+        scans: int = 0,
     ) -> None:
         super().__init__()
-        self.scans = scans
+        self.scans = scans or inputs
         difference = Compact(inputs, 1, sharp, tones, detail)
         self.sharp = Residual(difference, [0])
         self.coarse = Compact(inputs, outputs, coarse, tones, detail)
@@ -99,7 +99,7 @@ class Cascade(nn.Module):
     def guess(self, x: Tensor) -> Tensor:
         """The coarse answer to a sharp scan, at 2 mm."""
         small = avg_pool3d(x, 2)
-        measured = (2 * small[:, self.scans :]).clamp(max=1)  # of two voxels a slice is one, at 2 mm it is all
+        measured = (2 * small[:, self.scans :]).clamp(max=1)  # one voxel of two is all that a slice can be
         small = torch.cat([small[:, : self.scans], measured], 1)
         beyond = [-n % self.coarse.multiple for n in small.shape[2:]]  # air
         answer = self.coarse(pad(small, [side for n in beyond[::-1] for side in (n // 2, n - n // 2)])).float()

@@ -56,6 +56,10 @@ def check(recipe: Recipe, processes: int = 1) -> None:
         if not 0 <= getattr(settings, name) <= 1:
             raise UsageError(f"training.{name} is {getattr(settings, name)}; give a number from 0 to 1.")
     _outputs(recipe)
+    if settings.lesions != 1 and not recipe.generator.lesions_in_labels:
+        raise UsageError(
+            "training.lesions weighs what is ill; add generator.lesions_in_labels=true, which tells where."
+        )
     for number, stage in enumerate(settings.stages, 1):
         if stage.steps < 1 or stage.learning_rate < 0:
             raise UsageError(
@@ -92,6 +96,11 @@ def _inputs(recipe: Recipe, stage: Stage, number: int) -> None:
         raise UsageError(
             f"the network reads {inputs} images, the generator of stage {number} gives {scans} scans and {maps} "
             f"reliability maps; set network.arguments.inputs={scans + maps}."
+        )
+    if recipe.network.kind == "cascade" and maps and recipe.network.arguments.get("scans") != scans:
+        raise UsageError(
+            f"a cascade that reads reliability maps must know which of its inputs are scans; set "
+            f"network.arguments.scans={scans}."
         )
 
 

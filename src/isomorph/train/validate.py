@@ -62,7 +62,7 @@ def validate(
 
 def _image(prediction: Tensor, sample: Batch) -> tuple[dict[str, float], Row]:
     image = prediction[: len(sample.target)]
-    brain = sample.weight == 1
+    brain = sample.weight >= 1
     error = (image - sample.target)[(brain if brain.any() else brain | True).expand_as(image)]
     psnr = -10 * math.log10(max(error.square().mean().item(), 1e-12))
     uncertainty = prediction[len(sample.target) :].exp()
