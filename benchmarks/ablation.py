@@ -3,8 +3,8 @@
 python benchmarks/ablation.py CORPUS 'as shipped=RUN1/model.safetensors' 'without lesions=RUN2/model.safetensors' ...
 
 Each sample is a label map that --recipe holds out, ill as `ILL` says, and painted and scanned as that recipe trains on
-it. Beside the mean of each network stands its paired difference to the first, with
-the standard error of that difference.
+it. Beside the mean of each network stands its paired difference to the first, with the standard error of that
+difference.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def make_samples(folder: Path, heads: list[corpus.Head], samples: int, held_out:
     for contrast in CONTRASTS:
         source = Samples(recipe_of(1.0, contrast), others)
         tries = (source.make(0, -1 - number) for number in count())
-        fit = (sample for sample in tries if (sample.weight == 1).float().mean() > BRAIN)
+        fit = (sample for sample in tries if (sample.weight >= 1).float().mean() > BRAIN)
         kept += [next(fit) for _ in range(held_out // len(CONTRASTS))]
     write(iter(kept), folder / "held-out.safetensors")
 
@@ -147,7 +147,7 @@ def test(network: nn.Module, folder: Path) -> dict[str, list[float]]:
         with precisely("bf16"):
             answer = network(batch.image).float()[0, 0]
         for name in SCORES:
-            found = METRICS[name](answer, batch.target[0, 0], mask=batch.weight[0, 0] == 1, data_range=1.0)
+            found = METRICS[name](answer, batch.target[0, 0], mask=batch.weight[0, 0] >= 1, data_range=1.0)
             scores[name].append(found)
     return scores
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..labels import CLUSTER
 from ..space import resample
@@ -82,18 +83,21 @@ class Channel:
         return Scan(image, measured, truth)
 
     def _painted(self, anatomy: Anatomy, draw: Draw) -> Volume:
-        more = {"lesions": anatomy.lesions} if anatomy.lesions else {}  # contrasts of old need not know of them
-        painted = self.contrast.effect(anatomy.labels, **draw, **more)
-        if anatomy.scan and not anatomy.lesions and "means" in draw and is_t1(draw["means"]):
-            return _in_its_head(anatomy.scan, anatomy.labels, painted, draw["means"]["white"])
-        return painted
+        scan = anatomy.scan
+        if not scan or anatomy.lesions or "means" not in draw or not is_t1(draw["means"]):
+            more = {"lesions": anatomy.lesions} if anatomy.lesions else {}  # contrasts of old need not know of them
+            return self.contrast.effect(anatomy.labels, **draw, **more)
+        lent = _lent(anatomy.labels)
+        if not lent.any():
+            return scan
+        around = self.contrast.effect(anatomy.labels, **draw).data / draw["means"]["white"]
+        return scan.with_data(torch.where(lent, around, scan.data))
 
 
-def _in_its_head(scan: Volume, labels: Volume, painted: Volume, white: float) -> Volume:
-    """A real T1; where its head was lent by a label map, which no cluster of brightness tells, the painted one."""
+def _lent(labels: Volume) -> Tensor:
+    """Where the head of a real T1 is that of a label map: what no cluster of its own brightness tells."""
     clusters = labels.data >= CLUSTER
-    lent = (labels.data > 0) & ~clusters & clusters.any()
-    return scan.with_data(torch.where(lent, painted.data / white, scan.data))
+    return (labels.data > 0) & ~clusters & clusters.any()
 
 
 def _found(head: Head, motion: Draw | None) -> Anatomy:

@@ -8,8 +8,9 @@ from tempfile import TemporaryDirectory
 import torch
 
 from ..ants import library, to_ants
-from ..labels import TISSUES, brain_mask
+from ..labels import brain_mask
 from ..synth.contrasts import CONTRAST_TABLES, TARGET
+from ..synth.generator import SILENT
 from ..synth.mixture import paint
 from ..volume import Volume
 
@@ -62,4 +63,4 @@ def painted_brain(labels: Volume) -> Volume:
 
 def painted(labels: Volume) -> Volume:
     """The T1 of a label map, white matter at 1."""
-    return paint(labels, means=CONTRAST_TABLES[TARGET], stds=dict.fromkeys(TISSUES, 0.0), seed=0)
+    return paint(labels, means=CONTRAST_TABLES[TARGET], stds=SILENT, seed=0)

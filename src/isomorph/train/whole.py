@@ -54,11 +54,11 @@ def in_head(labels: Volume, target: Volume, lent: Volume, lesions: Volume | None
     filled = binary_fill_holes(labels.data[0].numpy() > 0)
     brain, near = (torch.from_numpy(mask)[None] for mask in (filled, binary_dilation(filled)))  # it never touches bone
     head = around.data.to(labels.data.dtype)
-    room = brain_mask(head) | (head == FLUID_OUTSIDE)
+    lost = brain_mask(head)  # the brain that was there
+    room = lost | (head == FLUID_OUTSIDE)
     fit = (2 * (room & brain).sum() / (room.sum() + brain.sum())).item()
-    beyond = brain_mask(head)  # where the brain that was there is larger
     stem = (head == BRAINSTEM) | (head == CORD)
-    head = head.masked_fill((beyond | near) & ~stem | brain, FLUID_OUTSIDE)
+    head = head.masked_fill((lost | near) & ~stem | brain, FLUID_OUTSIDE)
     whole = labels.with_data(torch.where(labels.data > 0, labels.data, head))
     shown = torch.where(labels.data > 0, target.data, painted(whole).data.to(target.data.dtype))
     masks = labels.with_data(ill[0].data.to(torch.uint8) * brain) if ill else None
