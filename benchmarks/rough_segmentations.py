@@ -16,7 +16,7 @@ from scipy.ndimage import distance_transform_edt
 
 from isomorph import io
 from isomorph.evaluate.brain import rough_brain_mask
-from isomorph.train.corpus import tissue_levels
+from isomorph.train.brightness import tissue_levels
 
 FLUID, CORTEX, WHITE = 24, 3, 2  # numbers of isomorph.labels; 0 is what nobody looked at
 FLUID_BELOW = 50  # white matter is at 110

@@ -16,7 +16,7 @@ from isomorph.evaluate.brain import rough_brain_mask
 from isomorph.evaluate.thin import thicken
 from isomorph.predict import synthesise
 from isomorph.space import canonical_grid, mirror, resample
-from isomorph.train.corpus import bias_corrected, tissue_levels
+from isomorph.train.brightness import bias_corrected, tissue_levels
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "real"
 pytestmark = pytest.mark.skipif(not REAL.is_dir(), reason="no real scans in ../shared/data")

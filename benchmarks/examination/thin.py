@@ -17,7 +17,7 @@ from isomorph.demo import cubic
 from isomorph.evaluate.fit import compared
 from isomorph.evaluate.thin import thicken
 from isomorph.space import canonical_grid, resample
-from isomorph.train.corpus import bias_corrected
+from isomorph.train.brightness import bias_corrected
 from isomorph.volume import Volume
 
 from .sheet import MEASURED, SCORED, WHITE, Candidate, Case, Cases, Row, Work, scores, volume_row

@@ -2,7 +2,8 @@
 
 Numbers are FreeSurfer's where FreeSurfer has one, SynthSeg's for the tissues outside the brain, and 700 upwards for
 intensity clusters: labels to generate from need not be anatomical (doi:10.1016/j.neuroimage.2021.118206), so a real T1
-without a segmentation is cut into levels of its own brightness, each a mixture of fluid, grey and white matter.
+without a segmentation is cut into levels of its own brightness, each a mixture of fluid, grey and white matter. Where a
+segmentation says which grey matter lies there, the same levels have other numbers.
 """
 
 from __future__ import annotations
@@ -69,12 +70,23 @@ EXTRACEREBRAL = frozenset(n for n in LABELS if n >= 500)
 # Intensity clusters: level of a T1 whose fluid, grey and white matter lie at 0.25, 0.6 and 1.
 CLUSTER, STEP, CLUSTERS = 700, 0.05, 30
 ANCHORS = {"air": 0.0, "fluid": 0.25, "cortex": 0.6, "white": 1.0, "vein": 1.45}
-LIMIT = CLUSTER + CLUSTERS
+# CLUSTERS numbers for each grey matter, those of cortex first, which stand for any that has no name. What is named is
+# either fluid in part or of that structure alone: what is brighter than grey matter may be white matter only elsewhere.
+GREY = (
+    "cortex", "thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala", "accumbens", "ventral_dc",
+)  # fmt: skip
+LIMIT = CLUSTER + CLUSTERS * len(GREY)
 
 
 def brain_mask(labels: Tensor) -> Tensor:
     """Where the brain is (ventricles in, fluid around the brain out)."""
     return (labels > 0) & (labels != FLUID_OUTSIDE) & ((labels < 500) | (labels >= CLUSTER))
+
+
+def level_of(number: int) -> tuple[str, float]:
+    """Which grey matter an intensity cluster is of, and how bright it is in a T1 whose white matter is 1."""
+    block, level = divmod(number - CLUSTER, CLUSTERS)
+    return GREY[block], level * STEP
 
 
 @cache
@@ -84,11 +96,14 @@ def mixture() -> Tensor:
     for number, label in LABELS.items():
         table[number, TISSUES.index(label.tissue)] = 1
     names, levels = list(ANCHORS), torch.tensor(list(ANCHORS.values()))
-    for k in range(CLUSTERS):
-        above = int(torch.searchsorted(levels, torch.tensor(k * STEP), right=True).clamp(1, len(levels) - 1))
-        share = (k * STEP - levels[above - 1]) / (levels[above] - levels[above - 1])
-        table[CLUSTER + k, TISSUES.index(names[above - 1])] = 1 - share
-        table[CLUSTER + k, TISSUES.index(names[above])] = share
+    for number in range(CLUSTER, LIMIT):
+        grey, level = level_of(number)
+        if grey != "cortex":
+            level = min(level, ANCHORS["cortex"])
+        above = int(torch.searchsorted(levels, level, right=True).clamp(1, len(levels) - 1))
+        share = (level - levels[above - 1]) / (levels[above] - levels[above - 1])
+        for name, part in ((names[above - 1], 1 - share), (names[above], share)):
+            table[number, TISSUES.index(grey if name == "cortex" else name)] = part
     return table
 
 

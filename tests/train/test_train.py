@@ -13,7 +13,8 @@ from isomorph import config
 from isomorph.errors import IsomorphError, NothingFound, SetupError, UsageError
 from isomorph.interrupt import Interrupted
 from isomorph.train import corpus
-from isomorph.train.corpus import Head, tissue_levels
+from isomorph.train.brightness import tissue_levels
+from isomorph.train.corpus import Head
 from isomorph.train.loop import train
 from isomorph.train.schedule import learning_rate, update
 from isomorph.train.source import Samples, split

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..labels import ANCHORS, CLUSTER, EXTRACEREBRAL, FLUID_OUTSIDE, LABELS, STEP, TISSUES
+from ..labels import ANCHORS, CLUSTER, CLUSTERS, EXTRACEREBRAL, FLUID_OUTSIDE, LABELS, STEP, TISSUES
 from ..volume import Volume
 from .furniture import furniture
 from .mixture import paint
@@ -20,7 +20,7 @@ from .texture import texture
 
 Things = tuple[Mapping[str, float] | None, Mapping[str, float] | None]
 AIR = -1000.0  # HU
-FLUID, WHITE, VESSEL = (CLUSTER + round(ANCHORS[t] / STEP) for t in ("fluid", "white", "vein"))  # pure clusters
+FLUID, WHITE, VESSEL = (round(ANCHORS[t] / STEP) for t in ("fluid", "white", "vein"))  # levels that are pure
 OUTSIDE = min(EXTRACEREBRAL)
 HEMISPHERES = ((2, 3), (41, 42))
 FALX = 3  # voxels: half of the widest fissure in which the falx is put
@@ -92,8 +92,10 @@ def hounsfield(
 
 def _without_extremes(labels: Tensor) -> Tensor:
     """Of a real T1 a dark voxel is fluid and not half air, a bright one white matter and not half contrast medium."""
-    labels = torch.where((labels > CLUSTER) & (labels < FLUID), FLUID, labels)
-    return torch.where((labels > WHITE) & (labels < VESSEL), WHITE, labels)
+    level = (labels - CLUSTER) % CLUSTERS
+    pure = torch.where((level > 0) & (level < FLUID), FLUID, level)
+    pure = torch.where((level > WHITE) & (level < VESSEL), WHITE, pure)
+    return torch.where(labels >= CLUSTER, labels - level + pure, labels)
 
 
 def _lumps(labels: Tensor, x: Volume, means: Mapping[str, float], stds: Mapping[str, float], seed: int) -> Tensor:

@@ -1,9 +1,10 @@
 """What a network is trained on: heads as plain arrays, prepared once from the files of a data folder.
 
-A data folder holds ``labels/`` (label maps) and, if wanted, ``t1/`` (skull-stripped T1 scans) and ``lesions/`` (masks
-of patients in MNI space). Each map and each scan becomes one ``.safetensors`` file with ``labels``, for a real scan
-``target``, and with masks ``lesions``: RAS, 1 mm, cropped around the brain. A scan borrows the head of one of the maps,
-and the lesions in it. Training reads these files alone, so that it runs where there is no image library.
+A data folder holds ``labels/`` (label maps) and, if wanted, ``t1/`` (skull-stripped T1 scans), ``segmentations/`` of
+these scans, and ``lesions/`` (masks of patients in MNI space). Each map and each scan becomes one ``.safetensors`` file
+with ``labels``, for a real scan ``target``, and with masks ``lesions``: RAS, 1 mm, cropped around the brain. A scan
+borrows the head of one of the maps, and the lesions in it. Training reads these files alone, so that it runs where
+there is no image library.
 """
 
 from __future__ import annotations
@@ -23,18 +24,20 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from ..ants import library
 from ..errors import NothingFound, SetupError, UsageError
 from ..labels import ANCHORS, CLUSTER, CLUSTERS, LABELS, STEP, brain_mask
 from ..place import place
 from ..space import canonical_grid, resample, window
 from ..volume import Volume
+from .brightness import bias_corrected, tissue_levels
 from .carry import carrier
 from .machine import writing
+from .names import implausible, named
 from .whole import FIT, in_head, lends
 
 MARGIN = 24  # mm around the brain: neck and air would teach little
 TRIES = 3  # heads for a scan, one after the other: what one map does not fit another may
+LABELLED = "_desc-synth_dseg"  # what `isomorph segment` adds to the name of a T1
 AGAIN = "make space, or choose another folder, and run again: what is prepared is kept"
 
 
@@ -60,7 +63,7 @@ def prepare(
 
     Parameters
     ----------
-    data : folder with ``labels/``, ``t1/`` and ``lesions/``
+    data : folder with ``labels/``, ``t1/``, ``segmentations/`` and ``lesions/``
     corpus : folder to write
     spare : says of the name of a label map whether it lends no head to a scan; see `source.spared`
     report : called with one line for each head
@@ -86,7 +89,7 @@ def prepare(
     carry = carrier(data / "lesions", report=report) if missing else None
     lenders = _Lenders([_prepared(corpus, path) for path in maps if not spare(_name(path))])
     for path in missing:  # maps before scans, which borrow from them
-        head = _from_labels(path) if path in maps else _dressed(_from_scan(path), lenders, report)
+        head = _from_labels(path) if path in maps else _dressed(_from_scan(path, report), lenders, report)
         if carry and not head.lesions:
             head = replace(head, lesions=carry(head.name, head.labels, head.target))
         with writing(_prepared(corpus, path).name, AGAIN):
@@ -148,11 +151,26 @@ def _from_labels(path: Path) -> Head:
     return _cropped(Head(_name(path), labels, None))
 
 
-def _from_scan(path: Path) -> Head:
+def _from_scan(path: Path, report: Callable[[str], None] = lambda _: None) -> Head:
     grid = _straight(path, "linear")
     if not (grid.data > 0).any():
         raise UsageError(f"{path.name} holds no brain, nothing above 0; take it out of t1/.")
-    return levelled(_name(path), grid.with_data(torch.from_numpy(bias_corrected(grid.data[0].numpy()))[None]))
+    corrected = grid.with_data(torch.from_numpy(bias_corrected(grid.data[0].numpy()))[None])
+    return levelled(_name(path), corrected, _names(path, grid, report))
+
+
+def _names(path: Path, grid: Volume, report: Callable[[str], None]) -> Volume | None:
+    """The segmentation of a scan on its grid, if there is one that can be true."""
+    folder, name = path.parent.parent / "segmentations", _name(path)
+    there = (folder / f"{name}{end}{suffix}" for end in ("", LABELLED) for suffix in (".nii.gz", ".nii"))
+    found = next((file for file in there if file.exists()), None)
+    if found is None:
+        return None
+    segmentation = resample(_straight(found, "nearest"), grid.shape, grid.affine, mode="nearest")
+    if why := implausible(segmentation):
+        report(f"{name} stays without names: {why}")
+        return None
+    return segmentation
 
 
 class _Lenders:
@@ -184,14 +202,16 @@ def _dressed(scan: Head, lenders: _Lenders, report: Callable[[str], None]) -> He
     return scan
 
 
-def levelled(name: str, grid: Volume) -> Head:
-    """A head without segmentation: its own brightness, cut into levels, is the label map.
+def levelled(name: str, grid: Volume, names: Volume | None = None) -> Head:
+    """A real T1: its own brightness, cut into levels, is the label map.
 
     Parameters
     ----------
     name : str
     grid : Volume
         T1, skull-stripped, without bias; 1 mm, axes along R, A, S.
+    names : Volume, optional
+        Its segmentation, on the same grid: which grey matter is which.
     """
     x = grid.data[0].numpy()
     fluid, grey, white = tissue_levels(x[x > 0])
@@ -199,7 +219,8 @@ def levelled(name: str, grid: Volume) -> Head:
     clusters = np.clip(np.round(level / STEP), 0, CLUSTERS - 1).astype(np.int16)
     labels = np.where(clusters > 0, clusters + CLUSTER, 0).astype(np.int16)
     target = grid.with_data(torch.from_numpy((x / white).astype(np.float16))[None])
-    return _cropped(Head(name, target.with_data(torch.from_numpy(labels)[None]), target))
+    levels = target.with_data(torch.from_numpy(labels)[None])
+    return _cropped(Head(name, named(levels, names) if names else levels, target))
 
 
 def _straight(path: Path, mode: str) -> Volume:
@@ -220,43 +241,6 @@ def _name(path: Path) -> str:
 
 def _prepared(corpus: Path, path: Path) -> Path:
     return corpus / f"{_name(path)}.safetensors"
-
-
-def bias_corrected(x: np.ndarray) -> np.ndarray:
-    """N4 inside the brain of a skull-stripped scan, doi:10.1109/TMI.2010.2046908.
-
-    Parameters
-    ----------
-    x : (I, J, K) array
-        1 mm, zero outside the brain.
-
-    Raises
-    ------
-    SetupError
-        If antspyx is not installed.
-    """
-    ants = library("bias correction")
-    mask = ants.from_numpy((x > 0).astype(np.float32))
-    options = {"iters": [50, 50, 30, 20], "tol": 1e-6}
-    corrected = ants.n4_bias_field_correction(ants.from_numpy(x), mask=mask, shrink_factor=4, convergence=options)
-    return corrected.numpy() * (x > 0)
-
-
-def tissue_levels(x: np.ndarray, iterations: int = 30) -> tuple[float, float, float]:
-    """Brightness of fluid, grey and white matter of a bias-corrected T1: three-class k-means.
-
-    Parameters
-    ----------
-    x : (N,) array
-        Intensities inside the brain.
-    """
-    x = x[:: max(1, x.size // 200_000)]
-    centres = np.percentile(x, [5, 40, 80])
-    for _ in range(iterations):
-        nearest = np.abs(x[:, None] - centres).argmin(1)
-        centres = np.array([np.median(x[nearest == k]) for k in range(3)])
-    fluid, grey, white = centres.tolist()
-    return fluid, grey, white
 
 
 def _cropped(head: Head) -> Head:

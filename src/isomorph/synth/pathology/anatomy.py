@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool3d
 
-from ...labels import CLUSTER, CLUSTERS, LABELS, LIMIT, STEP
+from ...labels import CLUSTER, LABELS, LIMIT, level_of
 from ...profile import smooth
 from ...volume import Volume
 
@@ -37,10 +37,10 @@ def _table() -> Tensor:
     for number, label in LABELS.items():
         table[number] = _REGIONS.get(label.tissue, VENTRICLE if label.tissue == "fluid" else OUTSIDE)
     table[24], table[512], table[30], table[62] = FLUID, OUTSIDE, WHITE, WHITE  # 512: spinal cord; 30, 62: vessels
-    for k in range(CLUSTERS):
-        for region, (low, high) in LEVELS.items():
-            if low <= k * STEP < high:
-                table[CLUSTER + k] = region
+    for number in range(CLUSTER, LIMIT):
+        grey, level = level_of(number)
+        found = next((region for region, (low, high) in LEVELS.items() if low <= level < high), OUTSIDE)
+        table[number] = found if grey == "cortex" or found == FLUID else DEEP
     return table
 
 
