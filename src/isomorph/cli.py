@@ -12,6 +12,7 @@ import typer
 
 from .console import GONE, importing, say, verbose
 from .errors import IsomorphError, UsageError, escape
+from .interrupt import Interrupted
 from .train_commands import CT, DEBUG, THREADS, corpus, generate, improve, priors, train
 
 DEVICE = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -248,6 +249,8 @@ def main() -> None:
         app()
     except IsomorphError as error:
         _fail(str(error), error.exit_code)
+    except Interrupted as stop:  # of training; a batch ends with a summary of its own
+        _fail(f"{stop}; --resume goes on from there", stop.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except Exception as error:

@@ -2,6 +2,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -243,6 +245,25 @@ def test_a_signal_saves_and_the_run_goes_on_from_there(heads, tmp_path):
     assert (tmp_path / "parts" / "checkpoint-0000050.json").exists()
     parts = load_file(train(recipe, heads, tmp_path / "parts", resume=True, workers=0, report=silent))
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_command_that_is_interrupted_says_so_in_one_line(heads, tmp_path, number, code):
+    (tmp_path / "corpus").mkdir()
+    for one in heads:
+        corpus._write(one, tmp_path / "corpus" / f"{one.name}.safetensors")
+    long = (*TINY, "training.stages=[{steps=100000}]", "training.log_every=1")
+    changes = [part for change in long for part in ("--set", change)]
+    command = [sys.executable, "-m", "isomorph.cli", "train", "default", "--data", tmp_path / "corpus"]
+    command += ["--out", tmp_path / "run", "--workers", "0", "--threads", "1", *changes]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        next(line for line in process.stdout if line.startswith("step 2"))
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert said == f"ERROR interrupted by {number.name}; --resume goes on from there\n"
+    assert list((tmp_path / "run").glob("checkpoint-*.json"))
 
 
 def test_a_checkpoint_knows_the_time_since_the_last_entry_too(heads, tmp_path):
