@@ -70,8 +70,8 @@ EXTRACEREBRAL = frozenset(n for n in LABELS if n >= 500)
 # Intensity clusters: level of a T1 whose fluid, grey and white matter lie at 0.25, 0.6 and 1.
 CLUSTER, STEP, CLUSTERS = 700, 0.05, 30
 ANCHORS = {"air": 0.0, "fluid": 0.25, "cortex": 0.6, "white": 1.0, "vein": 1.45}
-# CLUSTERS numbers for each grey matter, those of cortex first, which stand for any that has no name. What is named is
-# either fluid in part or of that structure alone: what is brighter than grey matter may be white matter only elsewhere.
+# CLUSTERS numbers for each grey matter, those of cortex first, which stand for any that has no name. In a structure
+# that is named, whatever is at least as bright as grey matter is that structure, never white matter.
 GREY = (
     "cortex", "thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala", "accumbens", "ventral_dc",
 )  # fmt: skip

@@ -19,7 +19,7 @@ WORKERS = Annotated[int | None, typer.Option(help="Processes that make samples."
 
 
 def corpus(
-    data: Annotated[Path, typer.Argument(help="Folder that holds labels/ and t1/.")],
+    data: Annotated[Path, typer.Argument(help="Folder that holds labels/, t1/, segmentations/ and lesions/.")],
     out: Annotated[Path, typer.Argument(help="Folder for the prepared heads.")],
     recipe: Annotated[
         str, typer.Option(help="Name, or a TOML file: label maps not trained on lend no head to a scan.")

@@ -8,7 +8,7 @@ import torch
 
 from isomorph.labels import CLUSTER, brain_mask
 from isomorph.space import resample
-from isomorph.synth import Channel, Deform, Generator, Motion
+from isomorph.synth import Channel, Deform, Generator, Motion, Pathology
 from isomorph.synth.anatomy import Strip
 from isomorph.synth.bias import Bias
 from isomorph.synth.gamma import Gamma
@@ -227,3 +227,23 @@ def test_a_real_head_that_borrowed_nothing_is_shown_as_it_is(stripped, head):
     sample = shown(labels, t1_of(labels))
     assert sample.image.data[sample.labels.data > 0].mean() == pytest.approx(0.5, abs=0.01)
     torch.testing.assert_close(sample.image.data, t1_of(labels).data)
+
+
+def test_a_real_t1_that_is_ill_is_that_t1_outside_its_lesions(head):
+    """Not painted: the target shows the very same brain, healed."""
+    labels = head.with_data(torch.where(brain_mask(head.data), CLUSTER + 20, 0))
+    whole = generator(
+        Channel(contrast=PLAIN, corruptions=()),
+        own=1.0,
+        pathology=Pathology(sclerosis=1.0, sclerosis_load=(30.0, 30.0)),
+    )
+    draws = whole.draw(Random(1))
+    means = draws["channels"][0]["contrast"]["means"]
+    means = {k: 40 * v for k, v in means.items()} | {"lesion": 80.0 * means["white"]}
+    draws["channels"][0]["contrast"] |= {"means": means, "stds": dict.fromkeys(means, 0.0)}
+    sample = whole.replay(labels, t1_of(labels), draws)
+    apart = (sample.image.data - sample.target.data).abs()
+    ill = apart > 1e-4
+    assert 0 < ill.float().mean() < 0.5
+    assert sample.image.data[apart > 0.5].amax() == pytest.approx(2.0, abs=0.05)  # twice white matter
+    torch.testing.assert_close(sample.target.data, t1_of(labels).data)

@@ -1,6 +1,7 @@
 """Physics: each effect does what its docstring says, in its docstring's units."""
 
 import math
+from random import Random
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from isomorph.synth.deform import displacement, exponential, placement
 from isomorph.synth.gamma import Gamma, gamma
 from isomorph.synth.mixture import paint
 from isomorph.synth.noise import rician
-from isomorph.synth.slices import FULL_WIDTH, thick_slices
+from isomorph.synth.slices import FULL_WIDTH, Slices, thick_slices
 from isomorph.synth.texture import texture
 from isomorph.synth.window import window
 from isomorph.volume import Volume
@@ -385,3 +386,15 @@ def test_a_texture_has_unit_deviation_and_its_length_in_mm(length, mm):
 
     assert alike(length / 6) > 0.75
     assert abs(alike(3 * length)) < 0.15
+
+
+def test_gaps_lie_between_thick_slices_and_nowhere_else():
+    thick = Slices(thick=1.0, orientation="axial", gaps=(0.4, 0.4))
+    fine = Slices(thick=0.0, blurred=1.0, gaps=(0.4, 0.4))
+    for number in range(20):
+        draw = thick.draw(Random(number))
+        share = [a / b for a, b in zip(draw["thickness"], draw["spacing"], strict=True)]
+        assert share[2] == pytest.approx(0.4)
+        assert min(share[:2]) >= 0.6
+        draw = fine.draw(Random(number))
+        assert min(a / b for a, b in zip(draw["thickness"], draw["spacing"], strict=True)) >= 0.6

@@ -258,7 +258,7 @@ def test_a_command_that_is_interrupted_says_so_in_one_line(heads, tmp_path, numb
     command += ["--out", tmp_path / "run", "--workers", "0", "--threads", "1", *changes]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        next(line for line in process.stdout if line.startswith("step 2"))
+        assert any(line.startswith("step 2") for line in process.stdout)
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == code

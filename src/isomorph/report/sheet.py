@@ -13,7 +13,7 @@ from .pictures import DPI, drawing
 INCH = 1.3  # of a plane
 BRIGHTEST = 1.2  # shown white: bright tissue is at 1
 GOLDEN = 0.618034  # of the colour circle between one label and the next: neighbours differ
-LEVELS = 700  # labels from here are levels of brightness, not structures
+LEVELS, EACH = 700, 30  # labels from here are levels of brightness: 30 without a name, then 30 for each structure
 PLANES = (2, 1, 0)  # axial, coronal, sagittal, from above to below
 
 
@@ -68,9 +68,13 @@ def _planes(image: Tensor) -> Sequence[np.ndarray]:
 
 
 def _coloured(labels: np.ndarray) -> np.ndarray:
-    """A colour for each label, the same in every picture; background black, levels of brightness grey."""
-    hue = (labels * GOLDEN % 1)[..., None]
-    wheel = np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)
-    colour = (0.25 + 0.7 * wheel) * (labels > 0)[..., None]
-    grey = np.repeat(((labels - LEVELS) / 30.0)[..., None], 3, -1)
-    return np.where((labels >= LEVELS)[..., None], grey, colour).clip(0, 1)
+    """A colour for each label, the same in every picture; background black, levels of brightness grey, and those of a
+    structure in its colour."""
+    structure, level = np.divmod(labels - LEVELS, EACH)
+    shade = (level / EACH)[..., None] * np.where((structure > 0)[..., None], _colours(structure), 1.0)
+    return np.where((labels >= LEVELS)[..., None], shade, _colours(labels) * (labels > 0)[..., None]).clip(0, 1)
+
+
+def _colours(numbers: np.ndarray) -> np.ndarray:
+    hue = (numbers * GOLDEN % 1)[..., None]
+    return 0.25 + 0.7 * np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)

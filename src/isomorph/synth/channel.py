@@ -18,7 +18,7 @@ from .contrasts import is_t1
 from .gamma import Gamma
 from .gantry import matched
 from .head import Anatomy, Grid, Head
-from .mixture import Mixture
+from .mixture import Mixture, blend
 from .motion import Motion, registered, rigid
 from .slices import Slices
 from .step import Draw, Step
@@ -83,15 +83,16 @@ class Channel:
         return Scan(image, measured, truth)
 
     def _painted(self, anatomy: Anatomy, draw: Draw) -> Volume:
-        scan = anatomy.scan
-        if not scan or anatomy.lesions or "means" not in draw or not is_t1(draw["means"]):
-            more = {"lesions": anatomy.lesions} if anatomy.lesions else {}  # contrasts of old need not know of them
+        scan, lesions = anatomy.scan, anatomy.lesions
+        if not scan or "means" not in draw or not is_t1(draw["means"]):
+            more = {"lesions": lesions} if lesions else {}  # contrasts of old need not know of them
             return self.contrast.effect(anatomy.labels, **draw, **more)
-        lent = _lent(anatomy.labels)
-        if not lent.any():
-            return scan
-        around = self.contrast.effect(anatomy.labels, **draw).data / draw["means"]["white"]
-        return scan.with_data(torch.where(lent, around, scan.data))
+        white, lent = draw["means"]["white"], _lent(anatomy.labels)
+        if lent.any():
+            around = self.contrast.effect(anatomy.labels, **draw).data / white
+            scan = scan.with_data(torch.where(lent, around, scan.data))
+        relative = {tissue: mean / white for tissue, mean in draw["means"].items()}
+        return blend(scan, lesions, relative) if lesions else scan
 
 
 def _lent(labels: Volume) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..labels import ANCHORS, CLUSTER, CLUSTERS, EXTRACEREBRAL, FLUID_OUTSIDE, LABELS, STEP, TISSUES
+from ..labels import ANCHORS, CLUSTER, CLUSTERS, EXTRACEREBRAL, FLUID_OUTSIDE, STEP, TISSUES, mixture
 from ..volume import Volume
 from .furniture import furniture
 from .mixture import paint
@@ -128,11 +128,7 @@ def _additions(
 
 
 def _tissue(labels: Tensor, tissue: str) -> Tensor:
-    mask = torch.zeros_like(labels, dtype=torch.bool)
-    for number, label in LABELS.items():
-        if label.tissue == tissue:
-            mask |= labels == number
-    return mask
+    return (mixture()[:, TISSUES.index(tissue)] == 1).to(labels.device)[labels]
 
 
 def _falx(labels: Tensor) -> Tensor:

@@ -95,6 +95,7 @@ class Slices(Step):
     in_plane: Range = (0.5, 1.5)  # mm, of the other two
     isotropic: Range = (1.0, 2.5)  # mm, of a blurred scan
     profile: Range = (0.6, 1.1)  # thickness over spacing
+    gaps: Range | None = None  # the same across the slices of a thick scan, where they have gaps or overlap
     thickness: Range | None = None  # mm, of the thick direction, whatever the spacing
     alpha: Range = (0.5, 0.66)  # width of the profile: at 0.58 the thickness is its full width at half maximum
     noise: Range = (0.0, 0.06)  # fraction of the maximum
@@ -120,6 +121,8 @@ class Slices(Step):
         else:
             spacing = [1.0] * 3
         thickness = [s * rng.uniform(*self.profile) for s in spacing]
+        if self.gaps and kind < self.thick:
+            thickness[axis] = spacing[axis] * rng.uniform(*self.gaps)
         if self.thickness and kind < self.thick:
             thickness[axis] = rng.uniform(*self.thickness)
         return {

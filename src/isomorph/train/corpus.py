@@ -32,12 +32,11 @@ from ..volume import Volume
 from .brightness import bias_corrected, tissue_levels
 from .carry import carrier
 from .machine import writing
-from .names import implausible, named
+from .names import belong, implausible, named, segmentation_of
 from .whole import FIT, in_head, lends
 
 MARGIN = 24  # mm around the brain: neck and air would teach little
 TRIES = 3  # heads for a scan, one after the other: what one map does not fit another may
-LABELLED = "_desc-synth_dseg"  # what `isomorph segment` adds to the name of a T1
 AGAIN = "make space, or choose another folder, and run again: what is prepared is kept"
 
 
@@ -95,9 +94,14 @@ def prepare(
         with writing(_prepared(corpus, path).name, AGAIN):
             _write(head, _prepared(corpus, path))
         report(f"prepared {_prepared(corpus, path).name}")
-    old = [path for path in scans if path not in missing and not _knows_lenders(_prepared(corpus, path))]
+    old = [path for path in scans if path not in missing and "lender" not in _said(_prepared(corpus, path))]
     if old and next(lenders(_name(old[0])), None):
         report(f"{len(old)} scans stay skull-stripped, as an older version prepared them; choose a new folder for them")
+    for line in belong(data / "segmentations", scans):
+        report(line)
+    bare = [path for path in scans if path not in missing and segmentation_of(path)]
+    if bare := [path for path in bare if not _said(_prepared(corpus, path)).get("named")]:
+        report(f"{len(bare)} scans stay without names, as they were prepared; choose a new folder to name them")
     return corpus
 
 
@@ -123,7 +127,7 @@ def available(data: str | Path) -> dict[str, Callable[[], Head]]:
 
     Parameters
     ----------
-    data : folder of prepared heads, or one with ``labels/`` and ``t1/``
+    data : folder of prepared heads, or one with ``labels/``, ``t1/`` and ``segmentations/``
 
     Raises
     ------
@@ -161,14 +165,11 @@ def _from_scan(path: Path, report: Callable[[str], None] = lambda _: None) -> He
 
 def _names(path: Path, grid: Volume, report: Callable[[str], None]) -> Volume | None:
     """The segmentation of a scan on its grid, if there is one that can be true."""
-    folder, name = path.parent.parent / "segmentations", _name(path)
-    there = (folder / f"{name}{end}{suffix}" for end in ("", LABELLED) for suffix in (".nii.gz", ".nii"))
-    found = next((file for file in there if file.exists()), None)
-    if found is None:
+    if (found := segmentation_of(path)) is None:
         return None
-    segmentation = resample(_straight(found, "nearest"), grid.shape, grid.affine, mode="nearest")
-    if why := implausible(segmentation):
-        report(f"{name} stays without names: {why}")
+    segmentation = _straight(found, "nearest", like=path)
+    if why := implausible(segmentation, grid):
+        report(f"{_name(path)} stays without names: {why}")
         return None
     return segmentation
 
@@ -223,13 +224,13 @@ def levelled(name: str, grid: Volume, names: Volume | None = None) -> Head:
     return _cropped(Head(name, named(levels, names) if names else levels, target))
 
 
-def _straight(path: Path, mode: str) -> Volume:
-    """The image on a 1 mm grid along its own axes, and those axes taken for R, A and S: for training, a head that lay
-    askew in the scanner is as good as one that did not, without an interpolation."""
+def _straight(path: Path, mode: str, like: Path | None = None) -> Volume:
+    """The image on a 1 mm grid along its own axes, or those of another, and these axes taken for R, A and S: for
+    training, a head that lay askew in the scanner is as good as one that did not, without an interpolation."""
     from .. import io  # here, so that training runs where there is no image library
 
     image = io.load(path, kind="image")
-    grid = resample(image, *canonical_grid(image), mode=mode)
+    grid = resample(image, *canonical_grid(io.load(like, kind="image") if like else image), mode=mode)
     straight = np.eye(4)
     straight[:3, 3] = grid.affine[:3, :3].T @ grid.affine[:3, 3]
     return Volume(grid.data, straight)
@@ -254,8 +255,9 @@ def _cropped(head: Head) -> Head:
 def _write(head: Head, path: Path) -> None:
     volumes = {"labels": head.labels, "target": head.target, "lesions": head.lesions}
     tensors = {key: volume.data.contiguous() for key, volume in volumes.items() if volume}
-    affine = json.dumps(head.labels.affine.tolist())
-    place(path, save(tensors, metadata={"affine": affine, "lender": head.lender}))
+    said = {"affine": json.dumps(head.labels.affine.tolist()), "lender": head.lender}
+    said["named"] = "deep grey matter" if (head.labels.data >= CLUSTER + CLUSTERS).any() else ""
+    place(path, save(tensors, metadata=said))
 
 
 def _read(path: Path) -> Head:
@@ -267,10 +269,10 @@ def _read(path: Path) -> Head:
         return Head(path.stem, volumes["labels"], volumes.get("target"), volumes.get("lesions"), lender)
 
 
-def _knows_lenders(path: Path) -> bool:
-    """Whether a head was prepared by a version that sets scans into whole heads; its voxels are not read."""
+def _said(path: Path) -> dict[str, str]:
+    """What a prepared head says of itself; older versions had less to say. Its voxels are not read."""
     with _opened(path) as file:
-        return "lender" in file.metadata()
+        return file.metadata()
 
 
 @contextmanager
