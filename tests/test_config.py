@@ -41,7 +41,7 @@ def test_channels_differ_in_what_they_say_and_share_the_rest():
 def test_one_channel_can_be_changed_by_its_number():
     recipe = config.load("default", (CHANNELS, "generator.channels.1.slices.spacing=[6, 6]"))
     assert recipe.generator.channels[1].corruptions[2].spacing == (6, 6)
-    assert recipe.generator.channels[0].corruptions[2].spacing == (2, 8)
+    assert recipe.generator.channels[0].corruptions[2].spacing == (2, 9)
     stage = dataclasses.replace(
         recipe.training.stages[0], set=("channels.1.slices.noise=[0, 0.3]", "bias.strength=[0, 1]")
     )
