@@ -91,8 +91,9 @@ class Channel:
         if lent.any():
             around = self.contrast.effect(anatomy.labels, **draw).data / white
             scan = scan.with_data(torch.where(lent, around, scan.data))
-        relative = {tissue: mean / white for tissue, mean in draw["means"].items()}
-        return blend(scan, lesions, relative) if lesions else scan
+        if not lesions:
+            return scan
+        return blend(scan, lesions, {tissue: mean / white for tissue, mean in draw["means"].items()})
 
 
 def _lent(labels: Volume) -> Tensor:

@@ -32,7 +32,7 @@ from ..volume import Volume
 from .brightness import bias_corrected, tissue_levels
 from .carry import carrier
 from .machine import writing
-from .names import belong, implausible, named, segmentation_of
+from .names import belong, implausible, name_of, named, segmentation_of
 from .whole import FIT, in_head, lends
 
 MARGIN = 24  # mm around the brain: neck and air would teach little
@@ -81,12 +81,12 @@ def prepare(
         raise NothingFound(f"{data} holds no labels/*.nii.gz and no t1/*.nii.gz; give the root that holds them.")
     with writing(corpus.name, AGAIN):
         corpus.mkdir(parents=True, exist_ok=True)
-    names = [_name(path) for path in maps + scans]
+    names = [name_of(path) for path in maps + scans]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"{data.name} holds {twice[:3]} twice; give each person a name of its own.")
     missing = [path for path in maps + scans if not _prepared(corpus, path).exists()]
     carry = carrier(data / "lesions", report=report) if missing else None
-    lenders = _Lenders([_prepared(corpus, path) for path in maps if not spare(_name(path))])
+    lenders = _Lenders([_prepared(corpus, path) for path in maps if not spare(name_of(path))])
     for path in missing:  # maps before scans, which borrow from them
         head = _from_labels(path) if path in maps else _dressed(_from_scan(path, report), lenders, report)
         if carry and not head.lesions:
@@ -95,7 +95,7 @@ def prepare(
             _write(head, _prepared(corpus, path))
         report(f"prepared {_prepared(corpus, path).name}")
     old = [path for path in scans if path not in missing and "lender" not in _said(_prepared(corpus, path))]
-    if old and next(lenders(_name(old[0])), None):
+    if old and next(lenders(name_of(old[0])), None):
         report(f"{len(old)} scans stay skull-stripped, as an older version prepared them; choose a new folder for them")
     for line in belong(data / "segmentations", scans):
         report(line)
@@ -136,8 +136,8 @@ def available(data: str | Path) -> dict[str, Callable[[], Head]]:
     """
     data = Path(data)
     prepared = {path.stem: partial(_read, path) for path in sorted(data.glob("*.safetensors"))}
-    maps = {_name(path): partial(_from_labels, path) for path in sorted((data / "labels").glob("*.nii*"))}
-    scans = {_name(path): partial(_from_scan, path) for path in sorted((data / "t1").glob("*.nii*"))}
+    maps = {name_of(path): partial(_from_labels, path) for path in sorted((data / "labels").glob("*.nii*"))}
+    scans = {name_of(path): partial(_from_scan, path) for path in sorted((data / "t1").glob("*.nii*"))}
     if not prepared and not maps and not scans:
         raise NothingFound(f"{data} holds no prepared heads, no labels/*.nii.gz and no t1/*.nii.gz; give their folder.")
     return prepared or maps | scans
@@ -152,7 +152,7 @@ def _from_labels(path: Path) -> Head:
         )
     if not brain_mask(labels.data).any():
         raise UsageError(f"{path.name} holds no label of a brain; take it out of labels/.")
-    return _cropped(Head(_name(path), labels, None))
+    return _cropped(Head(name_of(path), labels, None))
 
 
 def _from_scan(path: Path, report: Callable[[str], None] = lambda _: None) -> Head:
@@ -160,7 +160,7 @@ def _from_scan(path: Path, report: Callable[[str], None] = lambda _: None) -> He
     if not (grid.data > 0).any():
         raise UsageError(f"{path.name} holds no brain, nothing above 0; take it out of t1/.")
     corrected = grid.with_data(torch.from_numpy(bias_corrected(grid.data[0].numpy()))[None])
-    return levelled(_name(path), corrected, _names(path, grid, report))
+    return levelled(name_of(path), corrected, _names(path, grid, report))
 
 
 def _names(path: Path, grid: Volume, report: Callable[[str], None]) -> Volume | None:
@@ -169,7 +169,7 @@ def _names(path: Path, grid: Volume, report: Callable[[str], None]) -> Volume | 
         return None
     segmentation = _straight(found, "nearest", like=path)
     if why := implausible(segmentation, grid):
-        report(f"{_name(path)} stays without names: {why}")
+        report(f"{name_of(path)} stays without names: {why}")
         return None
     return segmentation
 
@@ -236,12 +236,8 @@ def _straight(path: Path, mode: str, like: Path | None = None) -> Volume:
     return Volume(grid.data, straight)
 
 
-def _name(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii")
-
-
 def _prepared(corpus: Path, path: Path) -> Path:
-    return corpus / f"{_name(path)}.safetensors"
+    return corpus / f"{name_of(path)}.safetensors"
 
 
 def _cropped(head: Head) -> Head:

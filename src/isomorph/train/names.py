@@ -22,10 +22,15 @@ ENDS = ("", "_desc-synth_dseg")  # what may stand between name and suffix; the l
 SUFFIXES = (".nii.gz", ".nii")
 
 
+def name_of(path: Path) -> str:
+    """Of a head: that of its file, without ending."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
 def segmentation_of(scan: Path) -> Path | None:
     """The file in ``segmentations/``, beside the folder of a scan, that bears its name."""
-    folder, name = scan.parent.parent / "segmentations", scan.name.removesuffix(".gz").removesuffix(".nii")
-    there = (folder / f"{name}{end}{suffix}" for end in ENDS for suffix in SUFFIXES)
+    folder = scan.parent.parent / "segmentations"
+    there = (folder / f"{name_of(scan)}{end}{suffix}" for end in ENDS for suffix in SUFFIXES)
     return next((path for path in there if path.exists()), None)
 
 
@@ -64,8 +69,8 @@ def implausible(segmentation: Volume, scan: Volume) -> str:
     scan : Volume, (1, I, J, K)
         On the same grid, zero outside the brain.
     """
-    named, brain = segmentation.data.round() > 0, scan.data > 0
-    cover = 2 * (named & brain).sum().item() / max((named.sum() + brain.sum()).item(), 1)
+    inside, brain = segmentation.data.round() > 0, scan.data > 0
+    cover = 2 * (inside & brain).sum().item() / max((inside.sum() + brain.sum()).item(), 1)
     if cover < COVER:
         return f"what is named covers the brain with a Dice of {cover:.2f}, where {COVER} is the least"
     count = torch.bincount(_numbers(segmentation).flatten(), minlength=LIMIT)
