@@ -31,6 +31,7 @@ MAY = {
     "labels": set(),
     "similarity": set(),
     "structures": {"labels"},
+    "device": {"errors"},
     "ants": {"volume", "errors"},
     "align": {"volume", "ants"},
     "losses": {"similarity"},
@@ -45,9 +46,9 @@ MAY = {
     "config": {"include", "nets", "losses", "synth", "structures", "errors"},
     "report": {"volume", "space", "intensity", "errors", "place"},
     "train": {"volume", "space", "io", "labels", "losses", "nets", "synth", "config", "weights", "errors", "place"}
-    | {"interrupt", "structures", "ants"},
+    | {"interrupt", "structures", "ants", "device"},
     "predict": {"volume", "space", "io", "nets", "intensity", "weights", "errors", "interrupt", "align"}
-    | {"profile", "labels", "place"},
+    | {"profile", "labels", "place", "device"},
 }
 
 # Libraries that read images, and the only files that may know of them.

@@ -10,11 +10,12 @@ from phantoms import LESION, head, orientations, scan, turned, world_of
 from scipy.spatial.transform import Rotation
 from torch import nn
 
+from isomorph.device import choose_device, choose_precision
 from isomorph.errors import IsomorphError, SetupError, UsageError
 from isomorph.predict import OPTIONS, synthesise
 from isomorph.predict.prepare import head_box, prepare
 from isomorph.predict.restore import restore
-from isomorph.predict.run import choose_device, choose_precision, run
+from isomorph.predict.run import run
 from isomorph.volume import Volume
 from isomorph.weights import Model, load_model
 
@@ -227,7 +228,7 @@ def test_out_of_memory_is_said_in_one_line() -> None:
 def test_auto_precision_is_bf16_only_where_the_hardware_computes_in_it(
     device: str, able: dict[str, bool], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importlib.import_module("isomorph.predict.run"), "_capabilities", lambda: able)
+    monkeypatch.setattr(importlib.import_module("isomorph.device"), "_capabilities", lambda: able)
     assert OPTIONS.precision == "auto"
     assert choose_precision("auto", torch.device(device)) == expected
     for asked in ("fp32", "bf16"):

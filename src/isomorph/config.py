@@ -20,7 +20,7 @@ from .structures import STRUCTURES
 from .synth import ANATOMY, CONTRASTS, CORRUPTIONS, Channel, Generator, Motion
 
 Table = dict[str, Any]
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 LARGEST = 1 << 20  # bytes of a recipe
 OPTIONS = ("target", "reliability", "own", "dropout", "lesions_in_target", "lesions_in_labels")  # not of one channel
 CHANNEL = ("contrast", "order", "motion")  # of each channel, beside its corruptions
@@ -62,7 +62,7 @@ class Training:
     weight_decay: float = 1e-4
     clip: float = 1.0  # norm of the gradient
     average: float = 0.999  # of the weights, exponential: what is evaluated and shipped
-    precision: str = "bf16"
+    precision: str = "auto"  # bf16 where the hardware computes in it, else fp32
     micro: int = 0  # samples that a device holds at once; gradients of a larger batch are accumulated. 0: all
     log_every: int = 50  # steps
     save_every: int = 250  # steps

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from isomorph import device
 from isomorph.train.muon import SIZE, Muon, orthogonal
 
 
@@ -75,3 +76,15 @@ def test_resumed_from_its_state_it_goes_on_alike():
     steps(whole, first, 2)
     steps(again, second, 2)
     assert torch.equal(whole.weight, again.weight)
+
+
+def test_bf16_is_for_hardware_that_computes_in_it(monkeypatch):
+    matrix = torch.randn(16, 128, generator=torch.Generator().manual_seed(3))
+    found = {}
+    for able in ("avx2", "avx512_bf16"):
+        monkeypatch.setattr(device, "_capabilities", lambda able=able: {able: True})
+        found[able] = orthogonal(matrix)
+    monkeypatch.setattr(device, "_capabilities", dict)
+    exact = orthogonal(matrix.double()).float()
+    assert (found["avx2"] - exact).norm() < 1e-5 * exact.norm()
+    assert 1e-3 * exact.norm() < (found["avx512_bf16"] - exact).norm() < 0.1 * exact.norm()

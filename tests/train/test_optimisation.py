@@ -8,10 +8,13 @@ import torch
 from safetensors.torch import load_file
 from small import heads, small
 
+from isomorph import device
+from isomorph.config import Training
 from isomorph.errors import UsageError
 from isomorph.train.check import check
 from isomorph.train.journal import entries
 from isomorph.train.loop import Run, train
+from isomorph.train.machine import accelerator
 
 STEPS = 4
 
@@ -153,6 +156,14 @@ def test_a_scaled_gradient_is_clipped_in_its_own_units(tmp_path):
         forget()
         run(tmp_path / str(clip), plan(precision="fp16", clip=clip))
     assert losses(tmp_path / "20.0") == losses(tmp_path / "1000000000.0")
+
+
+@pytest.mark.parametrize(("able", "expected"), [("avx512_bf16", "bf16"), ("avx2", "no")])
+def test_unless_told_a_processor_trains_in_bf16_only_where_it_computes_in_it(able, expected, monkeypatch):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    monkeypatch.setattr(device, "_capabilities", lambda: {able: True})
+    assert accelerator(Training()).mixed_precision == expected
 
 
 def test_half_precision_without_a_gpu_is_refused_rather_than_forgotten(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..device import choose_device, choose_precision
 from ..errors import SetupError, UsageError
 from ..nets.slabs import FEWER, VALUES, slab_values
 from ..space import Shape, canonical_grid
@@ -19,7 +20,6 @@ from ..volume import Volume
 from ..weights import Model
 from .compat import rules_of
 from .options import Options
-from .run import choose_device, choose_precision
 
 WIDTH = {"fp32": 4, "bf16": 2}  # bytes
 SLABS = 32  # temporary slabs at a time, of as many values as a thin one has

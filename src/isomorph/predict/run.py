@@ -22,40 +22,6 @@ log = logging.getLogger(__name__)
 Progress = Callable[[float], None]  # share of the work that is done, 0 to 1
 
 
-def choose_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``mps`` into a device.
-
-    Raises
-    ------
-    SetupError
-        If the machine has no such device.
-    """
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        name = next(kind for kind in ("cuda", "mps", "cpu") if present[kind])
-    if not present[name]:
-        raise SetupError(
-            f"E804 this machine has no usable {name} device; choose from {[k for k in present if present[k]]}."
-        )
-    return torch.device(name)
-
-
-def choose_precision(name: str, device: torch.device) -> str:
-    """Turn ``auto`` into ``bf16`` where the hardware computes in it, else ``fp32``."""
-    if name != "auto":
-        return name
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    able = device.type == "cpu" and {"avx512_bf16", "amx_bf16"} & {k for k, v in _capabilities().items() if v}
-    return "bf16" if able else "fp32"
-
-
-def _capabilities() -> dict[str, object]:
-    """What the processor can do, as PyTorch says; nothing where it cannot tell."""
-    ask = getattr(torch.cpu, "get_capabilities", None)
-    return dict(ask()) if ask else {}
-
-
 @torch.inference_mode()
 def run(
     network: nn.Module,

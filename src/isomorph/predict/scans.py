@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from .. import io
+from ..device import choose_device
 from ..errors import Refusal, UsageError
 from ..volume import Volume
 from ..weights import Model, channels, load_model, read_card, sharpens, synthesises
@@ -23,7 +24,6 @@ from .outputs import check_outputs, outcome_of, write_outputs
 from .plan import ENDING, OURS, SHARPENED, Job, plan
 from .possible import possible
 from .provenance import done_before
-from .run import choose_device
 from .segment import segmenter_for
 from .synthesise import Result, synthesise
 from .table import add_row, begin_table

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..device import choose_device, choose_precision
 from ..errors import UsageError
 from ..io import Notice
 from ..labels import swap_sides
@@ -19,7 +20,7 @@ from .islands import without_islands
 from .labelling import gives_labels
 from .options import OPTIONS, Options
 from .prepare import prepare
-from .run import choose_device, choose_precision, run
+from .run import run
 from .sides import Plane, middle_plane, optimiser
 from .sizes import border, cut_off, sizes
 

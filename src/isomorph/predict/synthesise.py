@@ -10,6 +10,7 @@ from functools import partial
 
 import torch
 
+from ..device import choose_device, choose_precision
 from ..errors import Refusal
 from ..io import Notice
 from ..nets.slabs import VALUES, thin_slabs
@@ -28,7 +29,7 @@ from .prepare import Prepared, prepare, with_reliability
 from .quality import notice, quality
 from .restore import WHITE_MATTER, on_grid, restore, sharpened
 from .result import Result
-from .run import choose_device, choose_precision, run
+from .run import run
 from .segment import segmented, segmenter_for
 from .uncertainty import interval
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from .. import io
+from ..device import choose_device, choose_precision
 from ..errors import Refusal
 from ..nets.slabs import VALUES, thin_slabs
 from ..space import canonical_grid, resample
@@ -27,7 +28,6 @@ from .plan import Inputs, Job, plan_t1s
 from .provenance import NOTICE, SCHEMA, asked_for, circumstances, digested, named, status_of
 from .quality import THRESHOLD, notice, quality
 from .restore import WHITE_MATTER
-from .run import choose_device, choose_precision
 from .segment import Segmentation, segmented, segments
 from .table import add_row, begin_table, check_table
 

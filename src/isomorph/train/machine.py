@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..config import Training
+from ..device import choose_precision
 from ..errors import SetupError, UsageError
 
 WORKERS = 8  # at most: more make no sample sooner than a step wants it
@@ -31,12 +32,13 @@ def accelerator(settings: Training) -> Any:
         If the precision is not to be had here.
     """
     try:
-        from accelerate import Accelerator, DistributedDataParallelKwargs
+        from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
     except ImportError:
         raise SetupError("E905 training needs accelerate; type: pip install 'isomorph[train]'") from None
     apart = any(stage.part for stage in settings.stages)  # then a step leaves some weights alone
     wrapping = DistributedDataParallelKwargs(find_unused_parameters=apart)
-    precision = "no" if settings.precision == "fp32" else settings.precision
+    precision = choose_precision(settings.precision, PartialState().device)
+    precision = "no" if precision == "fp32" else precision
     try:
         made = Accelerator(mixed_precision=precision, kwargs_handlers=[wrapping])
     except ValueError as error:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
+from ..device import computes_in_bf16
+
 MOMENTUM = 0.95
 SIZE = 0.2  # root mean square of a step over the learning rate: about that of Adam, so that one rate serves both
 ITERATIONS = 5
@@ -67,7 +69,8 @@ def orthogonal(matrix: Tensor) -> Tensor:
     """
     a, b, c = QUINTIC
     x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    x = (x / (x.norm() + torch.finfo(x.dtype).tiny)).bfloat16()
+    x = x / (x.norm() + torch.finfo(x.dtype).tiny)
+    x = x.bfloat16() if computes_in_bf16(x.device) else x  # imitated, it takes most of a step
     for _ in range(ITERATIONS):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
