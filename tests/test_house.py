@@ -43,7 +43,8 @@ MAY = {
     "weights": {"nets", "errors", "place"},
     "include": {"synth", "errors"},
     "priors": {"volume", "space", "io", "labels", "intensity", "errors", "place"},
-    "config": {"include", "nets", "losses", "synth", "structures", "errors"},
+    "override": {"errors"},
+    "config": {"override", "include", "nets", "losses", "synth", "structures", "errors"},
     "report": {"volume", "space", "intensity", "errors", "place"},
     "train": {"volume", "space", "io", "labels", "losses", "nets", "synth", "config", "weights", "errors", "place"}
     | {"interrupt", "structures", "ants", "device"},

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,24 @@ def test_a_ct_that_nobody_called_a_ct_is_told(tomogram: Path, tmp_path: Path, op
     assert (outcome.status, outcome.message[:4]) == ("refused", "W510")
     told = Options(**{**vars(strict), "ct": True})
     assert predict_scans([tomogram], tmp_path / "told.nii.gz", told).outcomes[0].status == "done"
+
+
+@pytest.mark.parametrize(
+    ("change", "codes"),
+    [
+        (lambda x: x, set()),  # as it is
+        (lambda x: x.clamp(0, 80), set()),  # exported with the window of a brain
+        (lambda x: x * (x > 10) * (x < 80), set()),  # stripped of its skull
+        (lambda x: (x + 1000).clamp(min=0) / 1900 * 700, {"W511"}),  # as bright as an MR scan
+        (lambda x: (x + 1000).clamp(min=0) / 1900, {"W511"}),  # from 0 to 1
+    ],
+)
+def test_what_was_called_a_ct_and_is_none_is_told(
+    change: Callable[[torch.Tensor], torch.Tensor], codes: set[str], tomogram: Path, tmp_path: Path
+) -> None:
+    scan = io.load(tomogram)
+    path = save(scan.with_data(change(scan.data)), tmp_path / "changed.nii.gz")
+    assert set(io.check(path, ct=True).codes) & {"W511"} == codes
 
 
 def test_memory_that_does_not_suffice_fails_one_scan(

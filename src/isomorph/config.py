@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +17,7 @@ from .errors import UsageError
 from .include import included
 from .losses import LOSSES
 from .nets import build
+from .override import override
 from .structures import STRUCTURES
 from .synth import ANATOMY, CONTRASTS, CORRUPTIONS, Channel, Generator, Motion
 
@@ -117,8 +119,8 @@ def load(source: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
         table = tomllib.loads(_text(path) if path.suffix == ".toml" and path.is_file() else _shipped(str(source)))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"recipe {source} is not TOML ({error}); see docs/recipes.md.") from None
-    for override in overrides:
-        _set(table, override)
+    for change in overrides:
+        override(table, change)
     return from_dict(included(table, path.parent))
 
 
@@ -131,6 +133,8 @@ def from_dict(table: Table) -> Recipe:
     """Build a recipe; missing keys keep the defaults of the dataclasses."""
     table = dict(table)
     generator = generator_from_dict(table.pop("generator", {}))
+    for section in _sections(table):
+        _known(*section)
     recipe = dataclasses.replace(_checked(Recipe, table, "recipe"), generator=generator)
     try:
         with torch.device("meta"):  # nothing is allocated
@@ -246,8 +250,8 @@ def _different(first: Table, own: Table) -> Table:
 def stage_generator(recipe: Recipe, stage: Stage) -> Generator:
     """The generator with the overrides of one stage."""
     table = generator_to_dict(recipe.generator)
-    for override in stage.set:
-        _set(table, override)
+    for change in stage.set:
+        override(table, change)
     return generator_from_dict(table)
 
 
@@ -263,34 +267,22 @@ def _shipped(name: str) -> str:
     return (files("isomorph.recipes") / f"{name}.toml").read_text()
 
 
-def _set(table: Table, override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals:
-        raise UsageError(f"override {override!r} is not of the form dotted.key=value.")
-    try:
-        parsed = tomllib.loads(f"x = {value}")["x"]
-    except tomllib.TOMLDecodeError:
-        raise UsageError(f"override {override!r}: {value!r} is not a TOML value; put text in quotes.") from None
-    *parents, last = key.strip().split(".")
-    node: Any = table
-    for parent in parents:
-        if isinstance(node, list):  # a channel, by its number
-            if not (parent.isdecimal() and int(parent) < len(node)):
-                raise UsageError(f"override {override!r}: {parent} is no number from 0 to {len(node) - 1}.")
-            node = node[int(parent)]
-        else:
-            node = node.setdefault(parent, {})
-        if not isinstance(node, dict | list):
-            raise UsageError(f"override {override!r}: {parent} is a value, not a section.")
-    if isinstance(node, list):
-        raise UsageError(f"override {override!r}: {parents[-1]} is a list; say which, as in {parents[-1]}.0.{last}.")
-    node[last] = parsed
+def _sections(table: Table) -> Iterator[tuple[type, Any, str]]:
+    """Tables inside that of a recipe, whose misspelt options pydantic would pass over."""
+    training = table.get("training")
+    stages = training.get("stages") if isinstance(training, dict) else None
+    yield from ((Network, table.get("network"), "network"), (Training, training, "training"))
+    yield from ((Stage, stage, "training.stages") for stage in (stages if isinstance(stages, list) else ()))
+
+
+def _known(cls: type, table: Any, name: str) -> None:
+    fields = {f.name for f in dataclasses.fields(cls)}
+    if isinstance(table, dict) and (unknown := sorted(table.keys() - fields)):
+        raise UsageError(f"{name} has no option {unknown}; choose from {sorted(fields)}.")
 
 
 def _checked(cls: type, table: Table, name: str) -> Any:
-    fields = {f.name for f in dataclasses.fields(cls)}
-    if unknown := sorted(table.keys() - fields):
-        raise UsageError(f"{name} has no option {unknown}; choose from {sorted(fields)}.")
+    _known(cls, table, name)
     try:
         return TypeAdapter(cls).validate_python(table)
     except ValidationError as error:

@@ -17,6 +17,7 @@ LABELS = 64  # distinct whole numbers that a segmentation may have
 FLATNESS = 0.7  # share of equal neighbours inside the foreground: segmentations 0.86 and more, scans below 0.4
 LEAST = 10.0  # cm3 of content
 HANDFUL = 100  # voxels: fewer are not even a mask
+SOFT = (5.0, 100.0)  # Hounsfield units: half of what lies above water in a head that shows no air
 TISSUE = -300.0  # Hounsfield units: above the air and the foam of the table
 HOT = 20.0  # times the bright end: no tissue, no contrast agent
 BRAIN = (500.0, 1900.0)  # cm3 inside the skull
@@ -75,6 +76,8 @@ def look(x: Tensor, spacing: tuple[float, float, float], *, ct: bool = False, th
     phase = _phase(x)
     hounsfield, offset, notices = (False, 0.0, []) if phase else _tomogram(x, least, most)
     modality = "ct" if ct or hounsfield else "mr"
+    if ct and not hounsfield and _no_tomogram(x, least, most):
+        notices.append(Notice("W511", "does not look like Hounsfield units, taken for them; leave out --ct for MR"))
     low, high = robust_range(x)
     low = max(low, least)  # an export may have put the air above zero
     floor = TISSUE - offset if hounsfield and least + offset < TISSUE else low + FOREGROUND * (high - low)
@@ -125,6 +128,13 @@ def _tomogram(x: Tensor, least: float, most: float) -> tuple[bool, float, list[N
     ):
         return True, 0.0, [Notice("W504", "looks like a CT squeezed to 8 bits: Hounsfield units are lost")]
     return False, 0.0, []
+
+
+def _no_tomogram(x: Tensor, least: float, most: float) -> bool:
+    """Whether a user can hardly mean a CT: nothing below water, and what is above it no soft tissue. A CT that
+    was clipped or stripped of its skull has nothing below water either."""
+    s = sampled(x)
+    return least >= 0 and most > 0 and not SOFT[0] < s[s > 0].median().item() < SOFT[1]
 
 
 def labelled(x: Tensor) -> bool:
