@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from isomorph import config
+from isomorph.nets import build
 from isomorph.synth.slices import Slices
+from isomorph.train.begin import begin_with
 
 FOLDER = Path(config.__file__).parent / "recipes"
 PAPER = ["sr-2021-3mm", "sr-2021-5mm", "sr-2021-7mm", "flair-2021", "exam-2021"]
@@ -67,3 +69,11 @@ def test_a_recipe_begins_with_what_it_is_for(name):
     text = (FOLDER / f"{name}.toml").read_text()
     assert text.startswith("# ")
     assert re.search(rf'^name = "{name}"$', text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["ct", "lowfield"])
+def test_what_goes_on_from_the_default_model_has_its_network_and_holds_out_its_people(name):
+    recipe, default = config.load(name), config.load("default")
+    assert recipe.network == default.network
+    assert recipe.held_out == default.held_out
+    begin_with(build(recipe.network.kind, recipe.network.arguments), "default")

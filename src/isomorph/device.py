@@ -31,7 +31,7 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Whether the hardware does; what it lacks PyTorch imitates, on a processor a hundred times more slowly."""
+    """Whether the hardware does; else PyTorch imitates it, and a convolution takes a hundred times as long."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     able = {name for name, there in _capabilities().items() if there}

@@ -247,7 +247,7 @@ def test_where_nobody_is_left_it_says_why(lenders, why):
 )
 def test_who_lent_a_head_counts_among_the_data_of_a_card(lender, data):
     scans = [replace(head(name, real=True), lender=lender) for name in ("scan_1", "scan_2")]
-    assert card(small("default"), [head("map_1"), *scans], 1, 1.0, {})["data"] == data
+    assert card(small("default"), [head("map_1"), *scans], 1, 1.0, {}, "fp32")["data"] == data
 
 
 def test_someone_held_out_may_wear_any_head():

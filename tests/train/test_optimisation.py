@@ -15,6 +15,7 @@ from isomorph.train.check import check
 from isomorph.train.journal import entries
 from isomorph.train.loop import Run, train
 from isomorph.train.machine import accelerator
+from isomorph.weights import read_card
 
 STEPS = 4
 
@@ -164,6 +165,19 @@ def test_unless_told_a_processor_trains_in_bf16_only_where_it_computes_in_it(abl
         pytest.skip("there is a GPU")
     monkeypatch.setattr(device, "_capabilities", lambda: {able: True})
     assert accelerator(Training()).mixed_precision == expected
+
+
+def test_a_model_says_in_which_precision_it_was_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(device, "_capabilities", dict)
+    assert read_card(run(tmp_path, plan(precision="auto")))["precision"] == "fp32"
+
+
+def test_processes_stay_on_the_processor_where_accelerate_was_told_so(monkeypatch):
+    """By `accelerate launch --cpu`; else each of several would take a GPU, or itself for the only one."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    made = accelerator(Training(precision="fp32"))
+    assert made.device.type == "cpu"
 
 
 def test_half_precision_without_a_gpu_is_refused_rather_than_forgotten(tmp_path):

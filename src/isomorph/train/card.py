@@ -14,7 +14,13 @@ from .corpus import Head
 
 
 def card(
-    recipe: Recipe, heads: list[Head], step: int, seconds: float, scores: dict[str, float], segmenter: str = ""
+    recipe: Recipe,
+    heads: list[Head],
+    step: int,
+    seconds: float,
+    scores: dict[str, float],
+    precision: str,
+    segmenter: str = "",
 ) -> dict[str, Any]:
     """Everything that prediction must know, and how the weights came about.
 
@@ -24,6 +30,7 @@ def card(
     heads : trained on; who lent a scan skull and skin counts among the data
     step, seconds : of training, so far
     scores : of the validation
+    precision : in which it was trained, on this machine
     segmenter : SHA-256 of the frozen segmentation network, where there was one
     """
     people = {name for head in heads for name in (head.name, head.lender) if name}
@@ -46,6 +53,7 @@ def card(
         "recipe": table,
         "steps": step,
         "hours": round(seconds / 3600, 2),
+        "precision": precision,
         "scores": scores,
         "data": ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())),
         "licence": recipe.licence,

@@ -25,7 +25,7 @@ from .check import check
 from .checkpoint import load_checkpoint, open_folder, save_checkpoint
 from .corpus import Head
 from .journal import Journal
-from .machine import accelerator, agreed, deaf, ended, spare, writing
+from .machine import accelerator, agreed, deaf, ended, precise, spare, writing
 from .muon import Muon
 from .objective import Objective
 from .pictures import draw
@@ -264,7 +264,8 @@ class Run:
             scores, rows = validate(self.average, self.recipe, self.held_out, self.accelerator)
             with writing("the picture of a validation"):
                 draw(self.out / "validation" / f"{self.step:07d}.png", rows)
-        table = card(self.recipe, self.trained, self.step, self.spent, scores, self.objective.sha256)
+        used = precise(self.accelerator)
+        table = card(self.recipe, self.trained, self.step, self.spent, scores, used, self.objective.sha256)
         with writing(self.model.name):
             save_model(self.model, self.average, table)
         self.log({"step": self.step, **scores})

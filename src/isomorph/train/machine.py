@@ -33,19 +33,32 @@ def accelerator(settings: Training) -> Any:
     """
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
+        from accelerate.utils import parse_flag_from_env
     except ImportError:
         raise SetupError("E905 training needs accelerate; type: pip install 'isomorph[train]'") from None
     apart = any(stage.part for stage in settings.stages)  # then a step leaves some weights alone
     wrapping = DistributedDataParallelKwargs(find_unused_parameters=apart)
-    precision = choose_precision(settings.precision, PartialState().device)
-    precision = "no" if precision == "fp32" else precision
+    precision = settings.precision
     try:
-        made = Accelerator(mixed_precision=precision, kwargs_handlers=[wrapping])
+        # What is made here first is what Accelerator finds, so `accelerate launch --cpu` must be heard here.
+        state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+        precision = choose_precision(precision, state.device)
+        made = Accelerator(mixed_precision="no" if precision == "fp32" else precision, kwargs_handlers=[wrapping])
     except ValueError as error:
-        raise UsageError(f"precision {settings.precision} is not to be had here ({error}); try fp32.") from None
+        raise UsageError(f"precision {precision} is not to be had here ({error}); try fp32.") from None
     if precision == "fp16" and made.scaler is None:  # on a processor accelerate says nothing, and takes fp32
         raise UsageError("precision fp16 is not to be had here (it wants a GPU); try fp32 or bf16.")
     return made
+
+
+def precise(accelerator: Any) -> str:
+    """The precision that it computes in.
+
+    Parameters
+    ----------
+    accelerator : accelerate.Accelerator
+    """
+    return "fp32" if accelerator.mixed_precision == "no" else accelerator.mixed_precision
 
 
 def agreed(accelerator: Any, step: int) -> int:
