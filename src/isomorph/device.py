@@ -27,7 +27,9 @@ def choose_device(name: str) -> torch.device:
 
 def choose_precision(name: str, device: torch.device) -> str:
     """Turn ``auto`` into ``bf16`` where the hardware computes in it, else ``fp32``."""
-    return name if name != "auto" else "bf16" if computes_in_bf16(device) else "fp32"
+    if name != "auto":
+        return name
+    return "bf16" if computes_in_bf16(device) else "fp32"
 
 
 def computes_in_bf16(device: torch.device) -> bool:
