@@ -33,3 +33,10 @@ def test_a_known_movement_is_undone(turn, shift):
     corners = np.array([[0, 0, 0, 1], [63, 0, 59, 1], [63, 71, 0, 1], [0, 71, 59, 1]]).T
     assert np.abs((back.affine - fixed.affine) @ corners).max() < 0.5  # mm
     assert back.data is moved.data
+
+
+def test_the_same_scans_are_aligned_the_same_way_again():
+    fixed = Volume(torch.tensor(head((48, 56, 52)), dtype=torch.float32)[None], phantoms.centred((48, 56, 52), np.eye(3) * 2))
+    moved = Volume(fixed.data, fixed.affine + [[0, 0, 0, 3.3], [0, 0, 0, -1.7], [0, 0, 0, 2.1], [0, 0, 0, 0]])
+    once, again = (aligned(moved, fixed).affine for _ in range(2))
+    np.testing.assert_array_equal(once, again)

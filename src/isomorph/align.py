@@ -53,7 +53,7 @@ def aligned(moving: Volume, fixed: Volume) -> Volume:
     """
     ants = able()
     with TemporaryDirectory() as folder:  # it writes what it found, and leaves it there
-        how: dict[str, Any] = {"aff_metric": "mattes", "random_seed": 1, "outprefix": f"{folder}/", **STEPS}
+        how: dict[str, Any] = {"aff_metric": "mattes", "outprefix": f"{folder}/", **STEPS}
         found = ants.registration(to_ants(fixed), to_ants(moving), "Rigid", **how)
         transform = ants.read_transform(found["fwdtransforms"][0])
     turn, shift = transform.parameters[:9].reshape(3, 3), transform.parameters[9:]

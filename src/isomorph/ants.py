@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,15 @@ import numpy as np
 from .errors import SetupError
 from .volume import Volume
 
+# The same registration twice, on any machine: samples are drawn by this seed (`random_seed` of ants.registration is
+# passed over by 0.6.3), and threads would add up mutual information in another order each time.
+REPRODUCIBLE = {"ANTS_RANDOM_SEED": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
+
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from our world (right, anterior, superior) to ITK's
 
 
 def library(purpose: str) -> Any:
-    """The package ``ants``; asked for before long work, too.
+    """The package ``ants``; asked for before long work, too. Environment variables that somebody set stay as they are.
 
     Parameters
     ----------
@@ -24,6 +29,8 @@ def library(purpose: str) -> Any:
     SetupError
         If it is not installed.
     """
+    for name, value in REPRODUCIBLE.items():
+        os.environ.setdefault(name, value)  # threads are counted once, when it is imported
     try:
         import ants  # type: ignore[import-not-found]
     except ImportError:

@@ -47,10 +47,10 @@ def warped(moving: Volume, fixed: Volume, passengers: Sequence[Volume]) -> list[
     goal = to_ants(fixed)
     coarse = [ants.resample_image(image, (SPACING,) * 3, False, 0) for image in (goal, to_ants(moving))]
     with TemporaryDirectory() as folder:
-        affine = ants.registration(*coarse, "Affine", outprefix=f"{folder}/a", random_seed=1, **AFFINE)
+        affine = ants.registration(*coarse, "Affine", outprefix=f"{folder}/a", **AFFINE)
         start = affine["fwdtransforms"][0]
         warp = ants.registration(
-            *coarse, "SyNOnly", initial_transform=start, outprefix=f"{folder}/s", random_seed=1, **DIFFEOMORPHIC
+            *coarse, "SyNOnly", initial_transform=start, outprefix=f"{folder}/s", **DIFFEOMORPHIC
         )["fwdtransforms"]
         brought = [ants.apply_transforms(goal, to_ants(x), warp, interpolator="nearestNeighbor") for x in passengers]
     return [fixed.with_data(torch.from_numpy(image.numpy().round())[None]) for image in brought]
