@@ -71,9 +71,15 @@ def test_a_recipe_begins_with_what_it_is_for(name):
     assert re.search(rf'^name = "{name}"$', text, flags=re.MULTILINE)
 
 
+@pytest.mark.parametrize("name", [name for name in config.names() if config.load(name).start])
+def test_a_recipe_fits_the_model_it_goes_on_from(name):
+    recipe = config.load(name)
+    begin_with(build(recipe.network.kind, recipe.network.arguments), recipe.start)
+
+
 @pytest.mark.parametrize("name", ["ct", "lowfield"])
 def test_what_goes_on_from_the_default_model_has_its_network_and_holds_out_its_people(name):
     recipe, default = config.load(name), config.load("default")
     assert recipe.network == default.network
     assert recipe.held_out == default.held_out
-    begin_with(build(recipe.network.kind, recipe.network.arguments), "default")
+    assert recipe.start == "default"

@@ -128,6 +128,18 @@ def test_each_warning_has_its_line_on_stderr(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err.splitlines() == ["WARNING a.nii: W510 CT", "WARNING a.nii: W405 shear"]
 
 
+def test_long_work_is_not_silent_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 29.0, 31.0, 31.0, 40.0, 61.5, 61.5])
+    monkeypatch.setattr("isomorph.progress.time.monotonic", lambda: next(clock))
+    with watching() as listeners:
+        assert listeners.progress
+        for share in (0.1, 0.25, 0.5, 1.0):
+            listeners.progress("exam", "network", share)
+    assert capsys.readouterr().err.splitlines() == ["exam: network 25%", "exam: network 100%"]
+
+
 def test_two_volumes_are_drawn_on_one_grid() -> None:
     fine, coarse = scan((64, 72, 60), np.eye(3)), scan((64, 72, 12))
     assert Image.open(io.BytesIO(draw(coarse, like=fine))).size == Image.open(io.BytesIO(draw(fine))).size

@@ -94,6 +94,7 @@ class Recipe:
     kind: Literal["synthesis", "segmentation"] = "synthesis"  # what the network gives
     classes: tuple[int, ...] = STRUCTURES  # that a segmentation tells apart, the background first
     licence: str = "as the data it was trained on"  # of the weights
+    start: str = ""  # name or file of the model that it goes on from; none: from nothing
     network: Network = field(default_factory=Network)
     generator: Generator = Generator()
     training: Training = field(default_factory=Training)

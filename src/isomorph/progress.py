@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from .predict.batch import Listeners
     from .predict.outcome import Outcome
     from .volume import Volume
+
+QUIET = 30.0  # s: as long as a log may wait for a line before it looks as if nothing went on
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +50,18 @@ def watching(
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=1.0)
+        task, heard = bar.add_task("", total=1.0), time.monotonic()
 
         def tell_stage(name: str, stage: str, share: float) -> None:
+            nonlocal heard
             bar.update(task, description=escape(f"{name}: {stage}"), completed=share)
+            if not console.is_terminal and time.monotonic() - heard > QUIET:
+                heard = time.monotonic()
+                say(f"{name}: {stage} {share:.0%}", err=True)
 
         def tell_outcome(outcome: Outcome) -> None:
+            nonlocal heard
+            heard = time.monotonic()
             say(outcome.line, err=outcome.status in BAD)
             for warning in outcome.warnings:
                 say(f"WARNING {outcome.name}: {warning}", err=True)

@@ -82,7 +82,7 @@ def train(
     changes: CHANGES = None,
     resume: RESUME = False,
     start: Annotated[
-        str | None, typer.Option(help="Model, by name or file, whose weights to begin with, as far as they fit.")
+        str | None, typer.Option(help="Model, by name or file, whose weights to begin with; by default the recipe's, if it names one.")
     ] = None,
     threads: THREADS = None,
     workers: WORKERS = None,

@@ -57,7 +57,7 @@ def small(recipe: Recipe | str, *changes: str, **training: Any) -> Recipe:
     table = config.to_dict(config.load(recipe, changes) if isinstance(recipe, str) else recipe)
     channels = {k: v for k, v in table["network"]["arguments"].items() if k in ("inputs", "outputs", "scans")}
     table["network"]["arguments"] = NETWORKS[table["network"]["kind"]] | channels
-    table |= {"held_out": ["held"], "weights": {}}
+    table |= {"held_out": ["held"], "weights": {}, "start": ""}
     table["generator"]["deform"]["size"] = [SIDE] * 3
     steps = 1 if len(table["training"]["stages"]) > 1 else 2
     for stage in table["training"]["stages"]:

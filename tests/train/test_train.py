@@ -218,8 +218,19 @@ def test_training_can_begin_with_a_model(heads, tmp_path):
     model = train(recipe, heads, tmp_path / "first", workers=0, report=silent)
     still = config.load("default", (*TINY, "training.stages=[{steps=1, learning_rate=0.0}]"))
     again = train(still, heads, tmp_path / "second", start=str(model), workers=0, report=silent)
-    first, second = load_file(model), load_file(again)
-    assert all(torch.equal(first[k], second[k]) for k in first)
+    named = config.load("default", (*TINY, "training.stages=[{steps=1, learning_rate=0.0}]", f"start='{model}'"))
+    by_itself = train(named, heads, tmp_path / "third", workers=0, report=silent)
+    first, second, third = load_file(model), load_file(again), load_file(by_itself)
+    assert all(torch.equal(first[k], second[k]) and torch.equal(first[k], third[k]) for k in first)
+
+
+def test_going_on_in_another_precision_is_told(heads, tmp_path):
+    recipe, said = config.load("default", TINY), []
+    train(recipe, heads, tmp_path, workers=0, report=silent)
+    for path in tmp_path.glob("checkpoint-*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"precision": "bf16"}))
+    train(recipe, heads, tmp_path, resume=True, workers=0, report=said.append)
+    assert {"note": "this run was in bf16, and goes on in fp32"} in said
 
 
 def test_the_average_lags_behind_the_network():

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
+from ..labels import CLUSTER, CLUSTERS
 from .pictures import DPI, drawing
 
 INCH = 1.3  # of a plane
 BRIGHTEST = 1.2  # shown white: bright tissue is at 1
 GOLDEN = 0.618034  # of the colour circle between one label and the next: neighbours differ
-LEVELS, EACH = 700, 30  # labels from here are levels of brightness: 30 without a name, then 30 for each structure
 PLANES = (2, 1, 0)  # axial, coronal, sagittal, from above to below
 
 
@@ -70,9 +70,9 @@ def _planes(image: Tensor) -> Sequence[np.ndarray]:
 def _coloured(labels: np.ndarray) -> np.ndarray:
     """A colour for each label, the same in every picture; background black, levels of brightness grey, and those of a
     structure in its colour."""
-    structure, level = np.divmod(labels - LEVELS, EACH)
-    shade = (level / EACH)[..., None] * np.where((structure > 0)[..., None], _colours(structure), 1.0)
-    return np.where((labels >= LEVELS)[..., None], shade, _colours(labels) * (labels > 0)[..., None]).clip(0, 1)
+    structure, level = np.divmod(labels - CLUSTER, CLUSTERS)  # 30 without a name, then 30 for each
+    shade = (level / CLUSTERS)[..., None] * np.where((structure > 0)[..., None], _colours(structure), 1.0)
+    return np.where((labels >= CLUSTER)[..., None], shade, _colours(labels) * (labels > 0)[..., None]).clip(0, 1)
 
 
 def _colours(numbers: np.ndarray) -> np.ndarray:

@@ -74,7 +74,7 @@ def prepare(
     UsageError
         If two heads have one name, a map holds a label that is not in the table, or there is no brain in a file.
     """
-    data, corpus = Path(data), Path(corpus)
+    data, corpus = _there(data), Path(corpus)
     maps = sorted((data / "labels").glob("*.nii*"))
     scans = sorted((data / "t1").glob("*.nii*"))
     if not maps and not scans:
@@ -111,11 +111,11 @@ def load(corpus: str | Path) -> list[Head]:
     Raises
     ------
     NothingFound
-        If there are none.
+        If there are none, or no such folder.
     SetupError
         If one is damaged.
     """
-    paths = sorted(Path(corpus).glob("*.safetensors"))
+    paths = sorted(_there(corpus).glob("*.safetensors"))
     if not paths:
         raise NothingFound(f"{corpus} holds no prepared heads; run `isomorph corpus DATA {corpus}` first.")
     return [_read(path) for path in paths]
@@ -134,13 +134,19 @@ def available(data: str | Path) -> dict[str, Callable[[], Head]]:
     NothingFound
         If it holds neither.
     """
-    data = Path(data)
+    data = _there(data)
     prepared = {path.stem: partial(_read, path) for path in sorted(data.glob("*.safetensors"))}
     maps = {name_of(path): partial(_from_labels, path) for path in sorted((data / "labels").glob("*.nii*"))}
     scans = {name_of(path): partial(_from_scan, path) for path in sorted((data / "t1").glob("*.nii*"))}
     if not prepared and not maps and not scans:
         raise NothingFound(f"{data} holds no prepared heads, no labels/*.nii.gz and no t1/*.nii.gz; give their folder.")
     return prepared or maps | scans
+
+
+def _there(folder: str | Path) -> Path:
+    if not Path(folder).is_dir():
+        raise NothingFound(f"no such folder: {folder}; check the path.")
+    return Path(folder)
 
 
 def _from_labels(path: Path) -> Head:

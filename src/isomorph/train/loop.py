@@ -61,7 +61,8 @@ def train(
     resume : bool
         Go on from the newest checkpoint in `out`.
     start : str, optional
-        Name or file of a model whose weights to begin with; the recipe must ask for the same network.
+        Name or file of a model whose weights to begin with; the recipe must ask for the same network. That which the
+        recipe names if not given.
     workers : int, optional
         Processes that make samples; if not given, as many as the machine has cores to spare, and none where there is
         a GPU. With none, samples are made where the network runs: on a GPU that is soonest.
@@ -148,12 +149,15 @@ class Run:
         self.objective = Objective(recipe, self.accelerator.device, self.accelerator.autocast)
         torch.manual_seed(settings.seed)
         network = build(recipe.network.kind, recipe.network.arguments, recipe.network.residual)
-        if start:
-            begin_with(network, start)
+        if begins := recipe.start if start is None else start:
+            begin_with(network, begins)
         average = copy.deepcopy(network).requires_grad_(False)
         optimiser = OPTIMISERS[settings.optimiser](network.parameters(), weight_decay=settings.weight_decay)
         open_folder(out, recipe, resume=resume, write=self.main)
         state = (load_checkpoint(out, network, average, optimiser, write=self.main) if resume else None) or {"step": 0}
+        used = precise(self.accelerator)
+        if (before := state.get("precision", used)) != used and self.main:
+            report({"note": f"this run was in {before}, and goes on in {used}"})
         self.step, self.seconds = agreed(self.accelerator, state["step"]), state.get("seconds", 0.0)
         self.losses, self.whole = list(state.get("losses", [])), True
         self.passed = self.seconds / 60 / settings.minutes if settings.minutes else 0.0  # share of the minutes
@@ -253,6 +257,7 @@ class Run:
         if not self.main:
             return
         state: dict[str, Any] = {"step": self.step, "seconds": self.spent, "losses": self.losses}
+        state["precision"] = precise(self.accelerator)
         if self.accelerator.scaler is not None:
             state["scaler"] = self.accelerator.scaler.state_dict()
         save_checkpoint(self.out, state, self.bare, self.average, self.optimiser.optimizer)

@@ -36,7 +36,7 @@ def run(
     out : folder of the run
     changes : ``dotted.key=value``, applied to the recipe
     resume : go on from the newest checkpoint in `out`
-    start : name or file of a model whose weights to begin with
+    start : name or file of a model whose weights to begin with; that which the recipe names if not given
     threads : of the processor; all by default
     workers : processes that make samples; as many as the machine has cores to spare if not given
     report : called with each log entry
