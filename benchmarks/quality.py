@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from examination import atrophy, exams, painted, precision, thin
+from examination.heads import CONTRASTS
 from examination.sheet import HEADER, Candidate, Ledger, run
 
 from isomorph.evaluate.table import markdown
@@ -34,7 +35,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--turned", type=int, default=2, help="of these, along all three axes and not the coronal alone"
     )
-    parser.add_argument("--heads", type=int, default=4, help="painted heads, each in six contrasts")
+    parser.add_argument("--heads", type=int, default=4, help="painted heads, each in all of --contrasts")
+    parser.add_argument("--contrasts", nargs="+", default=list(CONTRASTS), choices=list(CONTRASTS), help="of heads")
     parser.add_argument(
         "--patients",
         type=int,
@@ -53,6 +55,7 @@ def main() -> None:
     full = load_model(given.full) if given.full else None
     flip = not given.no_flip
     sizes = {"people": given.people, "heads": given.heads, "patients": given.patients, "turned": given.turned}
+    sizes["contrasts"] = given.contrasts
     who = Candidate(given.data, model, segmenter, flip, full, **sizes)
     about = {"model": model.sha256, "segmenter": segmenter.sha256, "flip": flip, "full": full and full.sha256}
     ledger = Ledger(given.json, about)

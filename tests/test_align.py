@@ -36,7 +36,9 @@ def test_a_known_movement_is_undone(turn, shift):
 
 
 def test_the_same_scans_are_aligned_the_same_way_again():
-    fixed = Volume(torch.tensor(head((48, 56, 52)), dtype=torch.float32)[None], phantoms.centred((48, 56, 52), np.eye(3) * 2))
-    moved = Volume(fixed.data, fixed.affine + [[0, 0, 0, 3.3], [0, 0, 0, -1.7], [0, 0, 0, 2.1], [0, 0, 0, 0]])
+    shape, move = (48, 56, 52), np.eye(4)
+    fixed = Volume(torch.tensor(head(shape), dtype=torch.float32)[None], phantoms.centred(shape, np.eye(3) * 2))
+    move[:3, 3] = 3.3, -1.7, 2.1
+    moved = Volume(fixed.data, move @ fixed.affine)
     once, again = (aligned(moved, fixed).affine for _ in range(2))
     np.testing.assert_array_equal(once, again)

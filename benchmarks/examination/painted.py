@@ -46,6 +46,8 @@ def cases(who: Candidate) -> Iterator[tuple[str, Work]]:
     for k in range(who.heads):
         yield f"{k}/{ITSELF}", partial(itself, who, k)
         for number, contrast in enumerate(CONTRASTS):
+            if contrast not in who.contrasts:
+                continue
             yield f"{k}/{contrast}", partial(examined, who, k, contrast, number)
 
 

@@ -59,6 +59,7 @@ class Candidate:
     heads: int
     patients: int
     turned: int  # people whose T1 is made thick along all three axes
+    contrasts: Sequence[str]  # as which painted heads are scanned
 
     def t1(self, scan: Volume, *, ct: bool = False) -> Result:
         return synthesise(scan, self.model, ct=ct, flip=self.flip)

@@ -82,7 +82,8 @@ def train(
     changes: CHANGES = None,
     resume: RESUME = False,
     start: Annotated[
-        str | None, typer.Option(help="Model, by name or file, whose weights to begin with; by default the recipe's, if it names one.")
+        str | None,
+        typer.Option(help="Model, name or file, whose weights to begin with; by default what the recipe names."),
     ] = None,
     threads: THREADS = None,
     workers: WORKERS = None,

@@ -214,7 +214,7 @@ def test_without_heads_held_out_nothing_says_what_is_better(run, tmp_path):
         run(dataclasses.replace(recipe(), held_out=()))
     with pytest.raises(NothingFound, match="holds no prepared heads"):
         improve("default", tmp_path, tmp_path / "run", minutes=1.0)
-    with pytest.raises(NothingFound, match="no such folder: .*nowhere; check the path"):
+    with pytest.raises(NothingFound, match=r"no such folder: .*nowhere; check the path"):
         improve("default", tmp_path / "nowhere", tmp_path / "run", minutes=1.0)
 
 
