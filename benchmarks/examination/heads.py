@@ -40,15 +40,15 @@ THICKEST = 5.0  # mm: beyond this spacing there are gaps between the slices
 FIELD = [1.6, 1.6, 5.0]  # mm, of the portable scanner
 
 
-def _table(name: str) -> Mixture:
+def _table(name: str, enhanced: float = 0.0) -> Mixture:
     """Around one table of brightness, as scans of one protocol differ."""
-    return Mixture(
-        random=0.0, tables=(name,), weights=(1.0,), spread=(0.02, 0.05), surface=(0.8, 1.25), texture=(0.01, 0.03)
-    )
+    around = {"tables": (name,), "weights": (1.0,), "enhanced": enhanced}
+    return Mixture(random=0.0, spread=(0.02, 0.05), surface=(0.8, 1.25), texture=(0.01, 0.03), **around)
 
 
 CONTRASTS: dict[str, Step] = {name: _table(name) for name in ("T1", "T2", "FLAIR", "PD")}
 CONTRASTS |= {"CT": Hounsfield(enhanced=0.0), "64 mT": LowField()}
+CONTRASTS |= {"T1 SE": _table("T1 SE", enhanced=0.5)}  # the last: spacing and axis of a scan go by the place here
 
 
 class Painted(NamedTuple):

@@ -1,4 +1,4 @@
-"""Part 2: label maps held out, deformed, with lesions, painted as six contrasts with slices of 1 to 9 mm."""
+"""Part 2: label maps held out, deformed, with lesions, painted as seven contrasts with slices of 1 to 9 mm."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def rows(found: Cases) -> list[Row]:
         group = [case for key, case in found.items() if key.endswith(f"/{contrast}")]
         perfect = [found[f"{key.split('/')[0]}/{ITSELF}"] for key in found if key.endswith(f"/{contrast}")]
         lines += _of(contrast if contrast == "64 mT" else f"{contrast}, 1 to 9 mm", group, perfect)
-    everything = [case for key, case in found.items() if not key.endswith(("/64 mT", ITSELF))]
+    everything = [case for key, case in found.items() if not key.endswith(("/64 mT", "/T1 SE", ITSELF))]
     for mm in SPACINGS:
         group = [case for case in everything if case["spacing"] == mm]
         lines += [_scores(f"{mm:g} mm, T1, T2, FLAIR, PD, CT", group)] if group else []

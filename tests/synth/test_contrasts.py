@@ -20,6 +20,7 @@ from isomorph.synth.furniture import furniture
 from isomorph.synth.gantry import Gantry, ct_slices
 from isomorph.synth.hounsfield import AIR, FAT, HOUNSFIELD_TABLE, Hounsfield, hounsfield
 from isomorph.synth.measured import Measured, sampled
+from isomorph.synth.mixture import ENHANCED, Mixture
 from isomorph.synth.pathology import Pathology
 from isomorph.synth.physics import BRAIN, PROTOCOLS, LowField, Physics, acquire
 from isomorph.synth.randomised import Randomised
@@ -123,6 +124,24 @@ def test_physics_agrees_with_the_published_mprage(tesla):
     published = CONTRAST_TABLES["T1"]
     for tissue in ("fluid", "thalamus", "caudate", "putamen", "pallidum", "brainstem", "ventral_dc"):
         assert mid("mprage", tesla)[tissue] == pytest.approx(published[tissue], abs=0.12)
+
+
+@pytest.mark.parametrize("tesla", [1.5, 3.0])
+def test_the_clinical_t1_is_a_spin_echo(tesla):
+    """Patient 1 of open_ms_data: cortex has 0.82 of white matter, fluid 0.45; in an MP-RAGE 0.6 and 0.2."""
+    table = CONTRAST_TABLES["T1 SE"]
+    assert 0.75 < table["cortex"] < table["caudate"] < table["thalamus"] < table["white"] == 1
+    for tissue in ("fluid", "cortex", "thalamus", "cerebellar_cortex"):
+        assert mid("t1", tesla)[tissue] == pytest.approx(table[tissue], abs=0.06)
+
+
+def test_contrast_agent_is_seen_in_a_t1_alone():
+    plain = {"random": 0.0, "spread": (0.0, 0.0), "surface": (1.0, 1.0), "enhanced": 1.0}
+    for name in ("T1", "T1 SE", "T2"):
+        means = Mixture(tables=(name,), weights=(1.0,), **plain).draw(Random(1))["means"]
+        changed = {t for t in TISSUES if t != "air" and means[t] != pytest.approx(CONTRAST_TABLES[name][t])}
+        assert changed == (set(ENHANCED) if name != "T2" else set())
+        assert name == "T2" or min(means["vein"], means["choroid"], means["mucosa"]) >= 0.9
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .relaxation import times
+from .signal import spin_echo
+
 _NAMES = ("T1", "T2", "FLAIR", "PD", "T2*", "CT")
 _BRIGHTNESS = {
     "air": (0.00, 0.00, 0.00, 0.00, 0.00, 0.00),
@@ -46,6 +49,17 @@ _BRIGHTNESS = {
     "cavity": (0.22, 1.05, 0.12, 0.85, 0.95, 0.10),
 }
 CONTRAST_TABLES = {name: {tissue: row[k] for tissue, row in _BRIGHTNESS.items()} for k, name in enumerate(_NAMES)}
+
+
+def _spin_echo_t1() -> dict[str, float]:
+    """The T1 of most clinical exams, mean of 1.5 and 3 T: grey matter is nearly as bright as white, which has 1."""
+    tr, te = 550.0, 12.0  # ms
+    seen = {t: sum(spin_echo(times(t, tesla), tr=tr, te=te) for tesla in (1.5, 3.0)) for t in _BRIGHTNESS}
+    return {t: round(signal / seen["white"], 3) for t, signal in seen.items()}
+
+
+CONTRAST_TABLES["T1 SE"] = _spin_echo_t1()
+T1S = ("T1", "T1 SE")
 
 # What the network is to produce: MP-RAGE, white matter at 1.
 TARGET = "T1"
