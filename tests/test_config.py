@@ -89,7 +89,7 @@ def test_each_recipe_that_ships_can_be_built_whole(name):
         ("network.args={}", r"network has no option \['args'\]; choose from \['arguments'"),
         ("generator.noise.sigma=[0, 0.1]", r"would do nothing; add them to generator.order"),
         ("generator.slices.spacing=[7, 2]", r"spacing runs from 7.* to 2"),
-        ("generator.contrast.weights=[1.0]", r"5 tables want as many weights"),
+        ("generator.contrast.weights=[1.0]", r"6 tables want as many weights"),
         ("generator.contrast.tables=['T7']", r"no contrast called"),
         ("network.arguments={width=3}", r"network cascade does not take"),
         ("name.x=1", r"name is a value, not a section"),
