@@ -50,9 +50,9 @@ SETTLE = 16  # samples from which a batch norm takes its statistics anew: short 
 def recipe_of(minutes: float, contrast: str = "") -> config.Recipe:
     """The recipe of the default model, in one stage; of one contrast, if it is named."""
     recipe = config.load("default")
-    only = [float(name == contrast) for name in ("T1", "T2", "FLAIR", "PD", "CT")]
     sets = (f"deform.size=[{SIZE}, {SIZE}, {SIZE}]",)
-    sets += (f"contrast.weights={only}", "contrast.random=0.0") if contrast else ()
+    only = (f"contrast.tables=['{contrast}']", "contrast.weights=[1.0]", "contrast.random=0.0", "contrast.enhanced=0.0")
+    sets += only if contrast else ()
     stage = dataclasses.replace(recipe.training.stages[-1], part="", set=sets)
     settings = dataclasses.replace(recipe.training, stages=(stage,), minutes=minutes, warmup=10)
     return dataclasses.replace(recipe, training=settings)

@@ -6,6 +6,7 @@ import math
 import sys
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from brains import brain
 from phantoms import centred
 from scipy.stats import mannwhitneyu
 
+from isomorph.config import stage_generator
 from isomorph.evaluate import METRICS
 from isomorph.evaluate.atrophy import HIPPOCAMPUS, shrunken
 from isomorph.evaluate.fit import compared, fitted
@@ -36,6 +38,23 @@ def examination(monkeypatch: pytest.MonkeyPatch):
     yield examination
     for name in [name for name in sys.modules if name.split(".")[0] == "examination"]:
         monkeypatch.delitem(sys.modules, name)
+
+
+def test_painted_heads_are_scanned_as_asked(examination) -> None:
+    who = SimpleNamespace(heads=2, contrasts=("CT", "T1 SE"))
+    cases = [key for key, _ in examination.painted.cases(who)]
+    assert cases == ["0/target", "0/CT", "0/T1 SE", "1/target", "1/CT", "1/T1 SE"]
+
+
+def test_networks_are_compared_on_single_contrasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import architectures
+
+    for contrast in architectures.CONTRASTS:
+        stage = architectures.recipe_of(1.0, contrast).training.stages[0]
+        channel = stage_generator(architectures.recipe_of(1.0, contrast), stage).channels[0]
+        assert channel.contrast.tables == (contrast,)
+    monkeypatch.delitem(sys.modules, "architectures")
 
 
 def test_auroc_agrees_with_mann_and_whitney() -> None:

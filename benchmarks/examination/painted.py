@@ -39,6 +39,7 @@ PART = "painted heads"
 SPACINGS = (1.0, 3.0, 5.0, 7.0, 9.0)  # mm
 TWINS = ("T1", "T2", "FLAIR")  # contrasts in which the same head is scanned without its lesions, too
 ITSELF = "target"  # the T1 that is wanted, segmented: what the segmentation network alone gets wrong
+APART = ("64 mT", "T1 SE")  # of one voxel size, or added later: not in the means over contrasts
 LEAST = 50  # voxels of a lesion: less says nothing
 
 
@@ -108,10 +109,11 @@ def rows(found: Cases) -> list[Row]:
         group = [case for key, case in found.items() if key.endswith(f"/{contrast}")]
         perfect = [found[f"{key.split('/')[0]}/{ITSELF}"] for key in found if key.endswith(f"/{contrast}")]
         lines += _of(contrast if contrast == "64 mT" else f"{contrast}, 1 to 9 mm", group, perfect)
-    everything = [case for key, case in found.items() if not key.endswith(("/64 mT", "/T1 SE", ITSELF))]
+    everything = [case for key, case in found.items() if key.partition("/")[2] not in (*APART, ITSELF)]
+    seen = ", ".join(name for name in CONTRASTS if name not in APART and any(key.endswith(f"/{name}") for key in found))
     for mm in SPACINGS:
         group = [case for case in everything if case["spacing"] == mm]
-        lines += [_scores(f"{mm:g} mm, T1, T2, FLAIR, PD, CT", group)] if group else []
+        lines += [_scores(f"{mm:g} mm, {seen}", group)] if group else []
     return lines
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from .errors import SetupError
 from .volume import Volume
 
-# The same registration twice, on any machine: samples are drawn by this seed (`random_seed` of ants.registration is
-# passed over by 0.6.3), and threads would add up mutual information in another order each time.
+# The same registration twice gives the same: samples are drawn by this seed (`random_seed` of ants.registration is
+# passed over by 0.6.3), and threads would add up mutual information in another order each time. All that uses ITK in
+# this process hears it.
 REPRODUCIBLE = {"ANTS_RANDOM_SEED": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from our world (right, anterior, superior) to ITK's

@@ -70,6 +70,7 @@ EXTRACEREBRAL = frozenset(n for n in LABELS if n >= 500)
 # Intensity clusters: level of a T1 whose fluid, grey and white matter lie at 0.25, 0.6 and 1.
 CLUSTER, STEP, CLUSTERS = 700, 0.05, 30
 ANCHORS = {"air": 0.0, "fluid": 0.25, "cortex": 0.6, "white": 1.0, "vein": 1.45}
+WHITEST = 1.2  # up to here it is white matter, with noise in it: half of a vein, it would be as dark as grey matter
 # CLUSTERS numbers for each grey matter, those of cortex first, which stand for any that has no name. In a structure
 # that is named, whatever is at least as bright as grey matter is that structure, never white matter.
 GREY = (
@@ -95,7 +96,8 @@ def mixture() -> Tensor:
     table = torch.zeros(LIMIT, len(TISSUES))
     for number, label in LABELS.items():
         table[number, TISSUES.index(label.tissue)] = 1
-    names, levels = list(ANCHORS), torch.tensor(list(ANCHORS.values()))
+    anchors = sorted([*ANCHORS.items(), ("white", WHITEST)], key=lambda anchor: anchor[1])
+    names, levels = [name for name, _ in anchors], torch.tensor([level for _, level in anchors])
     for number in range(CLUSTER, LIMIT):
         grey, level = level_of(number)
         if grey != "cortex":
@@ -103,7 +105,7 @@ def mixture() -> Tensor:
         above = int(torch.searchsorted(levels, level, right=True).clamp(1, len(levels) - 1))
         share = (level - levels[above - 1]) / (levels[above] - levels[above - 1])
         for name, part in ((names[above - 1], 1 - share), (names[above], share)):
-            table[number, TISSUES.index(grey if name == "cortex" else name)] = part
+            table[number, TISSUES.index(grey if name == "cortex" else name)] += part
     return table
 
 

@@ -15,12 +15,12 @@ from isomorph.labels import CLUSTER, LABELS, LESION_TISSUES, TISSUES
 from isomorph.synth import CONTRASTS, Deform, Generator
 from isomorph.synth.anatomy import Strip
 from isomorph.synth.channel import Channel
-from isomorph.synth.contrasts import CONTRAST_TABLES
+from isomorph.synth.contrasts import CONTRAST_TABLES, is_t1
 from isomorph.synth.furniture import furniture
 from isomorph.synth.gantry import Gantry, ct_slices
 from isomorph.synth.hounsfield import AIR, FAT, HOUNSFIELD_TABLE, Hounsfield, hounsfield
 from isomorph.synth.measured import Measured, sampled
-from isomorph.synth.mixture import ENHANCED, Mixture
+from isomorph.synth.mixture import ENHANCED, SURFACE, Mixture
 from isomorph.synth.pathology import Pathology
 from isomorph.synth.physics import BRAIN, PROTOCOLS, LowField, Physics, acquire
 from isomorph.synth.randomised import Randomised
@@ -130,18 +130,28 @@ def test_physics_agrees_with_the_published_mprage(tesla):
 def test_the_clinical_t1_is_a_spin_echo(tesla):
     """Patient 1 of open_ms_data: cortex has 0.82 of white matter, fluid 0.45; in an MP-RAGE 0.6 and 0.2."""
     table = CONTRAST_TABLES["T1 SE"]
+    assert table["cortex"] == pytest.approx(0.82, abs=0.05)
+    assert table["fluid"] == pytest.approx(0.45, abs=0.05)
     assert 0.75 < table["cortex"] < table["caudate"] < table["thalamus"] < table["white"] == 1
     for tissue in ("fluid", "cortex", "thalamus", "cerebellar_cortex"):
         assert mid("t1", tesla)[tissue] == pytest.approx(table[tissue], abs=0.06)
 
 
-def test_contrast_agent_is_seen_in_a_t1_alone():
-    plain = {"random": 0.0, "spread": (0.0, 0.0), "surface": (1.0, 1.0), "enhanced": 1.0}
+@pytest.mark.parametrize(("name", "least", "most"), [("T1", 0.9, 1.0), ("T1 SE", 0.0, 0.05), ("T2", 0.0, 0.0)])
+def test_a_real_t1_stands_for_an_mprage_alone(name, least, most):
+    step = Mixture(random=0.0, tables=(name,), weights=(1.0,), spread=(0.02, 0.1), enhanced=0.3)
+    share = fmean(is_t1(step.draw(Random(k))["means"]) for k in range(300))
+    assert least <= share <= most
+
+
+def test_contrast_medium_is_seen_in_a_t1_alone():
+    plain = {"random": 0.0, "spread": (0.0, 0.0), "surface": (0.5, 0.5), "enhanced": 1.0}
     for name in ("T1", "T1 SE", "T2"):
         means = Mixture(tables=(name,), weights=(1.0,), **plain).draw(Random(1))["means"]
-        changed = {t for t in TISSUES if t != "air" and means[t] != pytest.approx(CONTRAST_TABLES[name][t])}
+        table = {t: x * (0.5 if t in SURFACE else 1) for t, x in CONTRAST_TABLES[name].items()}
+        changed = {t for t in TISSUES if t != "air" and means[t] != pytest.approx(table[t])}
         assert changed == (set(ENHANCED) if name != "T2" else set())
-        assert name == "T2" or min(means["vein"], means["choroid"], means["mucosa"]) >= 0.9
+        assert name == "T2" or all(0.9 <= means[t] <= 1.6 for t in ENHANCED)
 
 
 @pytest.mark.parametrize(

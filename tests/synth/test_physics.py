@@ -198,6 +198,9 @@ def test_every_label_has_one_tissue_and_clusters_share_theirs():
     assert torch.allclose(clusters.sum(1), torch.ones(len(clusters)))
     assert clusters[20, TISSUES.index("white")] == pytest.approx(1.0)  # level 20 x 0.05 = 1
     assert ((clusters > 0).sum(1) <= 2).all()
+    white = clusters[:, TISSUES.index("white")]
+    assert torch.allclose(white[20:25], torch.ones(5))  # with noise in it, and no vein: dark in most contrasts
+    assert white[24] > white[26] > white[29] == 0
 
 
 def test_paint_gives_each_tissue_its_mean_and_texture(head):

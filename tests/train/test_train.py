@@ -220,6 +220,10 @@ def test_training_can_begin_with_a_model(heads, tmp_path):
     again = train(still, heads, tmp_path / "second", start=str(model), workers=0, report=silent)
     named = config.load("default", (*TINY, "training.stages=[{steps=1, learning_rate=0.0}]", f"start='{model}'"))
     by_itself = train(named, heads, tmp_path / "third", workers=0, report=silent)
+    model.rename(tmp_path / "elsewhere.safetensors")  # what has begun does not need it any more
+    assert train(named, heads, tmp_path / "third", resume=True, workers=0, report=silent) == by_itself
+    assert load_model(by_itself).card["recipe"]["start"] == "model.safetensors"
+    model = tmp_path / "elsewhere.safetensors"
     first, second, third = load_file(model), load_file(again), load_file(by_itself)
     assert all(torch.equal(first[k], second[k]) and torch.equal(first[k], third[k]) for k in first)
 

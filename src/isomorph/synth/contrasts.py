@@ -55,6 +55,7 @@ def _spin_echo_t1() -> dict[str, float]:
     """The T1 of most clinical exams, mean of 1.5 and 3 T: grey matter is nearly as bright as white, which has 1."""
     tr, te = 550.0, 12.0  # ms
     seen = {t: sum(spin_echo(times(t, tesla), tr=tr, te=te) for tesla in (1.5, 3.0)) for t in _BRIGHTNESS}
+    seen["rim"] = seen["lesion"]  # whose times are those after contrast medium
     return {t: round(signal / seen["white"], 3) for t, signal in seen.items()}
 
 
@@ -75,5 +76,6 @@ def is_t1(means: Mapping[str, float]) -> bool:
     ----------
     means : tissue to number, arbitrary units
     """
-    table, white = CONTRAST_TABLES[TARGET], max(means["white"], 1e-6)
-    return all(abs(means[t] / white - table[t]) < LIKE for t in CEREBRAL)
+    white = max(means["white"], 1e-6)
+    mprage, spin_echo = ([means[t] / white - CONTRAST_TABLES[name][t] for t in CEREBRAL] for name in T1S)
+    return all(abs(x) < LIKE for x in mprage) and sum(x * x for x in mprage) < sum(x * x for x in spin_echo)

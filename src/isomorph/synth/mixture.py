@@ -17,11 +17,7 @@ from .contrasts import CONTRAST_TABLES, T1S
 from .step import Draw, LogRange, Range, Share, Step, randn, seed
 
 SURFACE = ("skin", "soft", "marrow", "mucosa")
-# Of a T1 after contrast agent, white matter = 1: gadolinium stays in vessels, but where there is no barrier to brain.
-ENHANCED = {
-    "artery": (0.3, 1.3), "vein": (0.9, 1.6), "choroid": (0.9, 1.5), "mucosa": (0.9, 1.5), "rim": (1.1, 1.8),
-    "lesion": (0.7, 1.3),
-}  # fmt: skip
+ENHANCED = ("artery", "vein", "choroid", "mucosa", "rim")  # gadolinium stays in vessels, where nothing lets it out
 BLUR = 0.5  # voxels: label maps have hard edges, but tissues share voxels
 
 
@@ -101,7 +97,8 @@ class Mixture(Step):
     spread: Range = (0.02, 0.12)  # standard deviation of the displacement, white matter of a T1 = 1
     surface: LogRange = (0.6, 2.0)  # factor for what lies under the surface coil: skin, fat, marrow
     texture: Range = (0.0, 0.06)  # standard deviation inside a tissue
-    enhanced: Share = 0.0  # share of T1s, as MP-RAGE or spin echo, that are taken after contrast agent
+    enhanced: Share = 0.0  # share of T1s, as MP-RAGE or spin echo, that are taken after contrast medium
+    medium: Range = (0.9, 1.6)  # brightness of each tissue that it enhances
     black_air: Share = 0.5  # share of images whose background is exactly zero
 
     effect = staticmethod(paint)
@@ -121,11 +118,11 @@ class Mixture(Step):
             name = rng.choices(self.tables, self.weights)[0]
             spread = rng.uniform(*self.spread)
             means = {t: max(0.0, CONTRAST_TABLES[name][t] + rng.gauss(0, spread)) for t in TISSUES}
-            if self.enhanced and name in T1S and rng.random() < self.enhanced:
-                means |= {t: rng.uniform(*bounds) for t, bounds in ENHANCED.items()}
             air = rng.uniform(0, 0.03)
             near = math.exp(rng.uniform(*(math.log(factor) for factor in self.surface)))
             means |= {t: near * means[t] for t in SURFACE}
+            if self.enhanced and name in T1S and rng.random() < self.enhanced:
+                means |= {t: rng.uniform(*self.medium) for t in ENHANCED}
         means["air"] = 0.0 if rng.random() < self.black_air else air
         texture = rng.uniform(*self.texture)
         stds = {t: 0.0 if t == "air" else texture * rng.uniform(0.3, 1.5) for t in TISSUES}

@@ -37,6 +37,7 @@ def card(
     kinds = Counter(re.split(r"[-_]?\d", name)[0] for name in people)
     table = config.to_dict(recipe)
     table["training"]["segmenter"] = Path(recipe.training.segmenter).name  # a path is nobody's business
+    table["start"] = Path(recipe.start).name
     scans, maps = images(recipe.generator)
     labels = {"labels": list(recipe.classes)} if recipe.kind == "segmentation" else {}
     through = {"segmenter": segmenter} if segmenter else {}

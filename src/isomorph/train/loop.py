@@ -149,12 +149,15 @@ class Run:
         self.objective = Objective(recipe, self.accelerator.device, self.accelerator.autocast)
         torch.manual_seed(settings.seed)
         network = build(recipe.network.kind, recipe.network.arguments, recipe.network.residual)
-        if begins := recipe.start if start is None else start:
-            begin_with(network, begins)
         average = copy.deepcopy(network).requires_grad_(False)
         optimiser = OPTIMISERS[settings.optimiser](network.parameters(), weight_decay=settings.weight_decay)
         open_folder(out, recipe, resume=resume, write=self.main)
-        state = (load_checkpoint(out, network, average, optimiser, write=self.main) if resume else None) or {"step": 0}
+        state = load_checkpoint(out, network, average, optimiser, write=self.main) if resume else None
+        if state is None:  # a checkpoint holds what it began with: that model need not be there any more
+            if begins := recipe.start if start is None else start:
+                begin_with(network, begins)
+                average.load_state_dict(network.state_dict())
+            state = {"step": 0}
         used = precise(self.accelerator)
         if (before := state.get("precision", used)) != used and self.main:
             report({"note": f"this run was in {before}, and goes on in {used}"})

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from .. import config
+from ..weights import locate
 from .corpus import load, prepare
 from .loop import train
 from .source import spared
@@ -49,6 +50,8 @@ def run(
     plan = config.load(recipe, changes)
     if threads:
         torch.set_num_threads(threads)
+    if not resume and (begins := plan.start if start is None else start):
+        locate(begins)  # before data are prepared for an hour
     if not any(Path(data).glob("*.safetensors")):
         spare = partial(spared, plan)
         data = prepare(data, Path(out) / "corpus", spare=spare, report=lambda line: report({"note": line}))
