@@ -55,7 +55,9 @@ def _door(
 def predict(
     paths: Annotated[list[str], typer.Argument(metavar="IN... OUT", help="Scans or folders, then the output.")],
     exams: Annotated[bool, typer.Option("--exams", help="Every folder that holds scans is one exam.")] = False,
-    model: Annotated[str | None, typer.Option(help="Name of a model (see `isomorph models`) or a file.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name (see `isomorph models`) or file; if not given `default`, of a CT `ct`.")
+    ] = None,
     ct: CT = False,
     device: DEVICE = None,
     threads: THREADS = None,

@@ -15,6 +15,7 @@ from .errors import SetupError
 from .evaluate.fit import compared
 from .evaluate.thin import thicken
 from .predict import OPTIONS, Result, synthesise
+from .predict.options import default_model
 from .predict.restore import WHITE_MATTER
 from .profile import smooth
 from .report import Entry, draw, write_report
@@ -32,7 +33,7 @@ CAPTION = (
 )
 
 
-def run_demo(out: Path, model: str = OPTIONS.model) -> list[str]:
+def run_demo(out: Path, model: str = default_model(ct=False)) -> list[str]:
     """Make, synthesise, compare; writes ``scan.nii.gz``, ``t1.nii.gz`` and ``index.html``.
 
     Parameters

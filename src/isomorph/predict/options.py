@@ -13,14 +13,24 @@ LESIONS = ("inpaint", "keep")
 COMPAT = ("auto", "none", "freesurfer", "github")
 
 
+def default_model(*, ct: bool) -> str:
+    """Name of the model that is taken where none is asked for: a CT has its own.
+
+    Parameters
+    ----------
+    ct : bool
+    """
+    return "ct" if ct else "default"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How to predict.
 
     Parameters
     ----------
-    model : str
-        Name of a shipped model, or a ``.safetensors`` file.
+    model : str, optional
+        Name of a shipped model, or a ``.safetensors`` file; see `default_model`.
     exams : bool
         Each folder that holds scans is one exam, of which one T1 is made.
     ct : bool
@@ -71,7 +81,7 @@ class Options:
         If a value is none of these.
     """
 
-    model: str = "default"
+    model: str | None = None
     exams: bool = False
     ct: bool = False
     device: str = "auto"
@@ -108,6 +118,11 @@ class Options:
             raise UsageError("--finder is for --lesions keep without a mask; say so, or leave it out.")
         if self.write_lesion_mask is not None and not self.searched and self.lesion_mask is None:
             raise UsageError("--write-lesion-mask writes the mask that is used; add --lesions keep or --lesion-mask.")
+
+    @property
+    def chosen(self) -> str:
+        """The model that makes the T1."""
+        return default_model(ct=self.ct) if self.model is None else self.model
 
     @property
     def measured(self) -> bool:

@@ -57,7 +57,7 @@ def predict_scans(
     SetupError
         Before anything is done: output not writable, no model, no device.
     """
-    ending = SHARPENED if sharpens(read_card(options.model)) else ENDING
+    ending = SHARPENED if sharpens(read_card(options.chosen)) else ENDING
     return predict_jobs(plan(inputs, output, ending, exams=options.exams), options, listeners)
 
 
@@ -103,7 +103,7 @@ class _Synthesis:
         choose_device(options.device)
         if options.threads is not None:
             torch.set_num_threads(options.threads)
-        self.model = synthesises(load_model(options.model), exam=any(job.exam for job in jobs))
+        self.model = synthesises(load_model(options.chosen), exam=any(job.exam for job in jobs))
         if options.exams and channels(self.model) > 1:
             said = f"{self.model.card['name']} takes the scans of an exam in an order, which --exams cannot know"
             raise UsageError(f"{said}; name the files of each exam, or choose a model of single scans.")

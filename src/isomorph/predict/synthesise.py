@@ -23,7 +23,7 @@ from .find import Lesions, finder_for, found, gridded, unshown
 from .heap import kept_memory, spared_memory
 from .lesions import healed, kept
 from .memory import budget
-from .options import OPTIONS, Options
+from .options import OPTIONS, Options, default_model
 from .possible import possible
 from .prepare import Prepared, prepare, with_reliability
 from .quality import notice, quality
@@ -63,7 +63,7 @@ def synthesise(
         Finite, any orientation and voxel size. Several are registered to the best of them. A model that takes several
         at once gets them in the order of its channels, None for what is missing.
     model : Model or str, optional
-        As `load_model` gives it, or what it takes; the default model if not given.
+        As `load_model` gives it, or what it takes; the model `default` if not given, of a CT the model `ct`.
     ct : bool
         The scan is CT, in Hounsfield units.
     device : {"auto", "cpu", "cuda", "mps"}
@@ -113,7 +113,7 @@ def synthesise(
     how = Options(ct=ct, device=device, precision=precision, flip=flip, compat=compat, sharpen=sharpen, lesions=lesions)
     how = replace(how, grid=grid, max_memory=max_memory)
     if not isinstance(model, Model):
-        model = load_model(OPTIONS.model if model is None else model)
+        model = load_model(default_model(ct=ct) if model is None else model)
     several = channels(synthesises(model, exam=not isinstance(volume, Volume))) > 1
     possible(scans, model, how, mask=lesion_mask is not None, doubt=uncertainty)
     given, heal = lesion_mask and Lesions(lesion_mask), lesion_mask if lesions == "inpaint" else None
