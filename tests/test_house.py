@@ -45,7 +45,7 @@ MAY = {
     "priors": {"volume", "space", "io", "labels", "intensity", "errors", "place"},
     "override": {"errors"},
     "config": {"override", "include", "nets", "losses", "synth", "structures", "errors"},
-    "report": {"volume", "space", "intensity", "errors", "place"},
+    "report": {"volume", "space", "intensity", "errors", "place", "labels"},
     "train": {"volume", "space", "io", "labels", "losses", "nets", "synth", "config", "weights", "errors", "place"}
     | {"interrupt", "structures", "ants", "device"},
     "predict": {"volume", "space", "io", "nets", "intensity", "weights", "errors", "interrupt", "align"}
