@@ -55,8 +55,7 @@ def main() -> None:
     full = load_model(given.full) if given.full else None
     flip = not given.no_flip
     sizes = {"people": given.people, "heads": given.heads, "patients": given.patients, "turned": given.turned}
-    sizes["contrasts"] = given.contrasts
-    who = Candidate(given.data, model, segmenter, flip, full, **sizes)
+    who = Candidate(given.data, model, segmenter, flip, full, contrasts=given.contrasts, **sizes)
     about = {"model": model.sha256, "segmenter": segmenter.sha256, "flip": flip, "full": full and full.sha256}
     ledger = Ledger(given.json, about)
     run({name: PARTS[name].cases(who) for name in given.parts}, ledger, given.minutes)

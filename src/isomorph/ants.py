@@ -31,7 +31,7 @@ def library(purpose: str) -> Any:
         If it is not installed.
     """
     for name, value in REPRODUCIBLE.items():
-        os.environ.setdefault(name, value)  # threads are counted once, when it is imported
+        os.environ.setdefault(name, value)  # threads are counted once, at the first work
     try:
         import ants  # type: ignore[import-not-found]
     except ImportError:

@@ -106,4 +106,4 @@ def test_masks_follow_the_brain_to_which_the_template_is_registered(monkeypatch,
     assert carried.data.dtype == torch.uint8
     assert there.unique().numel() == 2  # one bit
     both = ((there > 0) & dent).sum() * 2 / ((there > 0).sum() + dent.sum())
-    assert both > 0.75  # a voxel of 3 mm off: 0.84; not registered: 0.2
+    assert both > 0.85  # a voxel of 3 mm off: 0.84; not registered: 0.2

@@ -77,5 +77,6 @@ def is_t1(means: Mapping[str, float]) -> bool:
     means : tissue to number, arbitrary units
     """
     white = max(means["white"], 1e-6)
-    mprage, spin_echo = ([means[t] / white - CONTRAST_TABLES[name][t] for t in CEREBRAL] for name in T1S)
-    return all(abs(x) < LIKE for x in mprage) and sum(x * x for x in mprage) < sum(x * x for x in spin_echo)
+    from_mprage, from_spin_echo = ([means[t] / white - CONTRAST_TABLES[name][t] for t in CEREBRAL] for name in T1S)
+    nearer = sum(x * x for x in from_mprage) < sum(x * x for x in from_spin_echo)
+    return nearer and all(abs(x) < LIKE for x in from_mprage)

@@ -7,11 +7,23 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..config import Recipe
 from ..errors import UsageError
 from ..weights import load_model
 
 FIRST = "stem.weight"  # what sees the inputs of a network, and nothing else
 ENOUGH = 0.9  # share of the weights that must fit: with less it is another network
+
+
+def origin(recipe: Recipe, start: str | None) -> str:
+    """The model whose weights a run begins with: the one that was asked for, else that of the recipe; empty for none.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    start : name or file of a model, or None where nothing was said
+    """
+    return recipe.start if start is None else start
 
 
 def begin_with(network: nn.Module, start: str) -> None:

@@ -19,7 +19,7 @@ from ..errors import IsomorphError, SetupError
 from ..interrupt import Interrupted, listening
 from ..nets import build
 from ..weights import read_card, save_model
-from .begin import begin_with
+from .begin import begin_with, origin
 from .card import card
 from .check import check
 from .checkpoint import load_checkpoint, open_folder, save_checkpoint
@@ -153,11 +153,10 @@ class Run:
         optimiser = OPTIMISERS[settings.optimiser](network.parameters(), weight_decay=settings.weight_decay)
         open_folder(out, recipe, resume=resume, write=self.main)
         state = load_checkpoint(out, network, average, optimiser, write=self.main) if resume else None
-        if state is None:  # a checkpoint holds what it began with: that model need not be there any more
-            if begins := recipe.start if start is None else start:
-                begin_with(network, begins)
-                average.load_state_dict(network.state_dict())
-            state = {"step": 0}
+        if state is None and (begins := origin(recipe, start)):  # who goes on does not need that model any more
+            begin_with(network, begins)
+            average.load_state_dict(network.state_dict())
+        state = state or {"step": 0}
         used = precise(self.accelerator)
         if (before := state.get("precision", used)) != used and self.main:
             report({"note": f"this run was in {before}, and goes on in {used}"})

@@ -42,6 +42,7 @@ def accelerator(settings: Training) -> Any:
     try:
         # What is made here first is what Accelerator finds, so `accelerate launch --cpu` must be heard here.
         state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+        assert state.device  # there is one from here on
         precision = choose_precision(precision, state.device)
         made = Accelerator(mixed_precision="no" if precision == "fp32" else precision, kwargs_handlers=[wrapping])
     except ValueError as error:

@@ -11,6 +11,7 @@ import torch
 
 from .. import config
 from ..weights import locate
+from .begin import origin
 from .corpus import load, prepare
 from .loop import train
 from .source import spared
@@ -50,7 +51,7 @@ def run(
     plan = config.load(recipe, changes)
     if threads:
         torch.set_num_threads(threads)
-    if not resume and (begins := plan.start if start is None else start):
+    if not resume and (begins := origin(plan, start)):
         locate(begins)  # before data are prepared for an hour
     if not any(Path(data).glob("*.safetensors")):
         spare = partial(spared, plan)

@@ -49,9 +49,8 @@ def warped(moving: Volume, fixed: Volume, passengers: Sequence[Volume]) -> list[
     with TemporaryDirectory() as folder:
         affine = ants.registration(*coarse, "Affine", outprefix=f"{folder}/a", **AFFINE)
         start = affine["fwdtransforms"][0]
-        warp = ants.registration(*coarse, "SyNOnly", initial_transform=start, outprefix=f"{folder}/s", **DIFFEOMORPHIC)[
-            "fwdtransforms"
-        ]
+        found = ants.registration(*coarse, "SyNOnly", initial_transform=start, outprefix=f"{folder}/s", **DIFFEOMORPHIC)
+        warp = found["fwdtransforms"]
         brought = [ants.apply_transforms(goal, to_ants(x), warp, interpolator="nearestNeighbor") for x in passengers]
     return [fixed.with_data(torch.from_numpy(image.numpy().round())[None]) for image in brought]
 
