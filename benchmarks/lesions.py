@@ -25,7 +25,7 @@ from isomorph.predict import find_lesions
 from isomorph.predict.lesions import on_grid
 from isomorph.space import resample
 from isomorph.structures import class_map
-from isomorph.synth import Generator
+from isomorph.synth import Generator, Window
 from isomorph.synth.slices import FULL_WIDTH, Slices, thick_slices
 from isomorph.train.corpus import load
 from isomorph.volume import Volume
@@ -38,11 +38,11 @@ Row = dict[str, float]
 
 
 def painted(recipe: config.Recipe, contrast: str) -> Generator:
-    """The generator of the recipe for whole heads in one contrast, before slices."""
+    """The generator of the recipe for whole heads in one contrast, as the scanner has it before slices."""
     generator = recipe.generator
     (channel,) = generator.channels
     mixture = replace(channel.contrast, random=0.0, tables=(contrast,), weights=(1.0,))  # pyright: ignore
-    steps = tuple(step for step in channel.corruptions if not isinstance(step, Slices))
+    steps = tuple(step for step in channel.corruptions if not isinstance(step, Slices | Window))
     whole = replace(generator.deform, size=(0, 0, 0), mirror=0.0)
     strip = replace(generator.strip, stripped=0.0)
     channel = replace(channel, contrast=mixture, corruptions=steps)

@@ -110,7 +110,7 @@ CANDIDATES: dict[str, Callable[[], nn.Module]] = {
     "factorised": lambda: with_layers(factorised),
     "attention": attentive,
     "tones only": lambda: TonesOnly(INPUTS),
-    "cascade": lambda: Cascade(INPUTS),
+    "cascade": lambda: Cascade(INPUTS, scans=1),
     "deep": lambda: Compact(INPUTS, features=(32, 64, 128, 256, 256)),
     "separable": lambda: with_layers(separable),
     "fine stem": with_fine_stem,

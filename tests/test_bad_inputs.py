@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from phantoms import save
 
 from isomorph import io
 
@@ -80,6 +81,15 @@ def test_a_ct_stored_too_high_is_corrected_only_when_said_to_be_a_ct(oracle):
     path = oracle / "E12_ct_plus1024.nii.gz"
     assert io.read(path).volume.data.min() == 24
     assert io.read(path, ct=True).volume.data.min() == -1000
+
+
+@pytest.mark.parametrize("padding", [-2000, -3024])
+def test_what_lies_beyond_the_gantry_says_nothing_of_the_scale_of_a_ct(oracle, tmp_path, padding):
+    scan = io.read(oracle / "E12_ct_plus1024.nii.gz").volume
+    scan.data[:, :3] = padding
+    found = io.read(save(scan, tmp_path / "padded.nii.gz"), ct=True)
+    assert found.volume.data[0, 32, 32, 20].item() == pytest.approx(30, abs=1)
+    assert "W503" in {notice.code for notice in found.warnings}
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,46 @@ def test_of_equally_thin_scans_the_one_most_like_a_t1_is_the_reference() -> None
     assert reference([turned, head(5.0)], t1s) == 0
 
 
+@pytest.mark.usefixtures("registration")
+def test_a_slab_of_thinner_slices_does_not_cut_the_head_down() -> None:
+    whole, slab = head(3.0), scan((64, 72, 20), np.diag([1.0, 1.0, 0.8]))  # 16 mm
+    result = fused([slab, whole], single())
+    assert (result.reference, result.notices) == (1, ())
+    assert result.volume.shape == single()(whole).volume.shape
+    assert result.parts[0].share > 0.1
+
+
+@pytest.mark.usefixtures("registration")
+def test_a_bad_scan_of_thin_slices_does_not_throw_out_those_that_agree() -> None:
+    thin, good = head(1.0), [head(2.0, axis=axis) for axis in range(3)]
+    noise = torch.rand(thin.data.shape, generator=torch.Generator().manual_seed(0)) * 900
+    result = fused([thin.with_data(noise), *good], single())
+    assert result.reference > 0
+    assert [part.share > 0 for part in result.parts] == [False, True, True, True]
+    assert [notice.message[:25] for notice in result.notices] == ["scan 1 of the exam does n"]
+    torch.testing.assert_close(result.volume.data, fused(good, single()).volume.data)
+
+
+@pytest.mark.usefixtures("registration")
+def test_where_no_scans_agree_the_best_one_stays_the_reference() -> None:
+    made = torch.Generator().manual_seed(0)
+    scans = [volume.with_data(torch.rand(volume.data.shape, generator=made) * 900) for volume in map(head, (3, 2, 4))]
+    result = fused(scans, single())
+    assert result.reference == 1
+    assert [part.share > 0 for part in result.parts] == [False, True, False]
+
+
+@pytest.mark.usefixtures("registration")
+def test_scans_are_counted_as_they_were_given(identity_file: Path) -> None:
+    noise = torch.rand(head(4.0).data.shape, generator=torch.Generator().manual_seed(0)) * 900
+    scans = [None, head(3.0), None, head(4.0).with_data(noise)]
+    result = synthesise(scans, load_model(identity_file), flip=False)
+    assert (result.reference, [part.index for part in result.parts]) == (1, [1, 3])
+    (said,) = (notice.message for notice in result.notices if notice.code == "W602")
+    assert said.startswith("scan 4 of the exam")
+    assert synthesise(scans[:3], load_model(identity_file), flip=False).reference == 1
+
+
 def test_files_and_an_image_are_an_exam_files_and_a_folder_are_not(tmp_path: Path) -> None:
     a, b = save(head(), tmp_path / "a.nii.gz"), save(head(), tmp_path / "b.nii.gz")
     (job,) = plan([a, b], tmp_path / "t1.nii.gz")
@@ -298,6 +338,17 @@ def test_a_model_of_several_scans_takes_any_of_them_if_it_learnt_to(tmp_path: Pa
         synthesise([scans[0], None], strict, flip=False)
     with pytest.raises(UsageError, match="takes 1 to 2 scans"):
         synthesise([scans[0]] * 3, model, flip=False)
+
+
+@pytest.mark.usefixtures("registration")
+def test_a_model_that_takes_the_detail_of_the_first_scan_needs_that_one(tmp_path: Path) -> None:
+    scans = [head(4.0), head(5.0, axis=1, moved=True)]
+    model = load_model(channels_file(tmp_path, 0.5))
+    model.card["recipe"]["generator"]["leads"] = True
+    assert len(synthesise(scans, model, flip=False).parts) == 2
+    assert len(synthesise(scans[:1], model, flip=False).parts) == 1
+    with pytest.raises(UsageError, match="detail from the first scan"):
+        synthesise([None, scans[1]], model, flip=False)
 
 
 @pytest.mark.usefixtures("registration")

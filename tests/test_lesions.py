@@ -13,10 +13,13 @@ from phantoms import LESION, centred, save, scan, world_of
 from scipy import ndimage
 
 from isomorph.errors import Refusal, UsageError
-from isomorph.predict import Options
+from isomorph.predict import Lesions, Options, synthesise
+from isomorph.predict.exam import fused
 from isomorph.predict.lesions import FLUID, GREY, healed, kept
+from isomorph.predict.result import Result
 from isomorph.predict.scans import predict_scans
 from isomorph.volume import Volume
+from isomorph.weights import load_model
 
 SHAPE = (48, 48, 48)
 AFFINE = centred(SHAPE, np.eye(3))
@@ -35,6 +38,17 @@ def tissue() -> np.ndarray:
 
 def ball(radius: float = 5.0) -> np.ndarray:
     return np.linalg.norm(world_of(SHAPE, AFFINE), axis=-1) < radius
+
+
+def test_the_core_of_a_very_large_lesion_is_filled_too() -> None:
+    shape = (120, 120, 120)
+    x = torch.full((1, *shape), 100.0)
+    far = torch.from_numpy(np.linalg.norm(world_of(shape, centred(shape, np.eye(3))), axis=-1))
+    mask = (far < 52).float()[None]
+    x[mask > 0] = 900.0
+    scan = Volume(x, centred(shape, np.eye(3)))
+    filled = healed(scan, scan.with_data(mask)).data
+    assert filled[mask > 0].max().item() < 101
 
 
 @pytest.mark.parametrize(("gain", "level"), [(-2.0, 400.0), (-0.5, 90.0), (1.5, 0.0)])
@@ -126,3 +140,77 @@ def test_lesions_from_files(phantom: Volume, phantom_file: Path, tmp_path: Path,
     assert again.outcomes[0].message[:4] == "E705"  # another mask
     with pytest.raises(UsageError, match="belong to one scan or exam"):
         predict_scans([phantom_file, where], tmp_path / "out", Options(**say))
+
+
+def moved(scan: Volume, mm: float) -> Volume:
+    shift = np.eye(4)
+    shift[0, 3] = mm
+    return Volume(scan.data, shift @ scan.affine)
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the place of registration: heads that lie where they lay."""
+    monkeypatch.setattr("isomorph.predict.possible.able", lambda: None)
+    monkeypatch.setattr("isomorph.predict.exam.aligned", lambda t1, _: t1)
+
+
+@pytest.mark.usefixtures("still")
+def test_only_the_scan_on_which_the_mask_was_drawn_is_filled(
+    identity_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isomorph.predict.exam.aligned", lambda t1, _: moved(t1, -15))
+    first, model = scan((64, 72, 20), np.diag([1.0, 1.0, 3.0])), load_model(identity_file)
+    second = moved(scan((64, 72, 15), np.diag([1.0, 1.0, 4.0])), 15)  # the head moved: its lesion lies elsewhere
+    near = np.linalg.norm(world_of(first.shape, first.affine) - LESION, axis=-1)
+    mask = first.with_data(torch.tensor(near < 8)[None].float())
+    alone, both, plain = (
+        synthesise(scans, model, flip=False, lesion_mask=given).volume
+        for scans, given in ((first, mask), ([first, second], mask), ([first, second], None))
+    )
+    away = np.linalg.norm(world_of(both.shape, both.affine) - LESION, axis=-1)
+    np.testing.assert_allclose(both.data[0][away < 5], alone.data[0][away < 5], atol=0.5)
+    np.testing.assert_allclose(both.data[0][away > 20], plain.data[0][away > 20], atol=0.5)
+
+
+@pytest.mark.usefixtures("still")
+def test_a_scan_that_does_not_hold_the_lesion_does_not_stop_the_exam(identity_file: Path) -> None:
+    first = scan((64, 72, 20), np.diag([1.0, 1.0, 3.0]))
+    slab = scan((64, 72, 5), np.diag([1.0, 1.0, 4.0]))
+    near = np.linalg.norm(world_of(first.shape, first.affine) - (-14.0, 6.0, 15.0), axis=-1)
+    mask = first.with_data(torch.tensor(near < 4)[None].float())
+    result = synthesise([first, slab], load_model(identity_file), flip=False, lesion_mask=mask)
+    assert [part.share > 0 for part in result.parts] == [True, True]
+    with pytest.raises(Refusal, match="E507"):
+        synthesise([slab, first], load_model(identity_file), flip=False, lesion_mask=mask)
+
+
+def as_t1(scan: Volume) -> Result:
+    """The T1 of `tissue` as far as the scan reaches, whatever its contrast."""
+    t1 = volume(tissue()[..., : scan.shape[2]])
+    return Result(t1, {}, "cpu", "fp32", 1, (0.0, 1.0))
+
+
+@pytest.mark.usefixtures("still")
+def test_where_the_scan_that_shows_a_lesion_has_not_looked_there_is_no_hole() -> None:
+    silent = volume(100 + np.random.default_rng(1).normal(size=SHAPE))
+    telling = volume(np.where(ball(), 400 - 2 * 50.0, 400 - 2 * tissue())[..., :24])  # ends in the middle of the lesion
+    result = fused([silent, telling], as_t1, Lesions(volume(ball().astype(float))), keep=True)
+    assert [notice.code for notice in result.notices] == ["W606"]
+    x, above, below = result.volume.data[0].numpy(), ball(), ball(3)
+    above[..., :24], below[..., 23:] = False, False
+    np.testing.assert_allclose(x[above], tissue()[above], atol=1e-3)
+    assert np.median(x[below]) < GREY - 10
+
+
+@pytest.mark.usefixtures("still")
+def test_where_the_scan_that_was_filled_is_left_out_there_is_no_hole() -> None:
+    noise, good = volume(100 * np.random.default_rng(1).random(SHAPE)), volume(tissue())
+    bad = Volume(noise.data[..., ::2], centred((48, 48, 24), np.diag([1.0, 1.0, 2.0])))
+
+    def single(scan: Volume) -> Result:
+        return as_t1(scan) if scan is good else Result(noise, {}, "cpu", "fp32", 1, (0.0, 1.0))
+
+    result = fused([bad, good], single, Lesions(volume(ball().astype(float))))
+    assert [notice.code for notice in result.notices] == ["W602", "W606"]
+    np.testing.assert_allclose(result.volume.data[0], tissue(), atol=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import importlib
 import json
 import subprocess
@@ -260,6 +261,13 @@ def test_the_outline_is_that_of_the_image(suffix: str, phantom: Volume, tmp_path
     shape, affine = io.outline(path)
     assert shape == phantom.shape
     np.testing.assert_allclose(affine, phantom.affine, atol=1e-4)
+
+
+def test_the_outline_of_what_bz2_packed_needs_a_whole_block_of_it(tmp_path: Path) -> None:
+    noise = Volume(torch.randint(0, 30000, (1, 80, 80, 80), dtype=torch.int16), np.eye(4))
+    path = tmp_path / "scan.nii.bz2"
+    path.write_bytes(bz2.compress(save(noise, tmp_path / "scan.nii").read_bytes()))
+    assert io.outline(path)[0] == noise.shape
 
 
 def test_a_gpu_that_is_too_small_is_left_for_the_processor_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,6 +135,21 @@ def test_a_cascade_that_was_not_told_which_inputs_are_scans_sees_all_of_them_ali
     assert torch.equal(seen[0], torch.nn.functional.avg_pool3d(x, 2))
 
 
+def test_a_cascade_for_an_exam_begins_as_the_one_for_its_reference_and_learns_to_hear_the_others():
+    torch.manual_seed(0)
+    parts = {"sharp": (4,), "coarse": (4, 8), "fine": (4,)}
+    one, three = Cascade(2, scans=1, **parts).eval(), Cascade(6, scans=3, **parts).eval()
+    torch.nn.init.normal_(one.fine.correct.weight, std=0.1)
+    three.load_state_dict(three.grown(one.state_dict(), 1))
+    x = torch.rand(1, 6, 32, 32, 32)
+    reference = x[:, [0, 3]]
+    assert torch.allclose(three(x), one(reference), atol=1e-6)
+    assert torch.allclose(three.both_ways(x, 3), one.both_ways(reference, 3), atol=1e-6)
+    assert torch.equal(three(x, "sharp"), one(reference, "sharp"))
+    three(x).sum().backward()
+    assert (three.coarse.stem.weight.grad.unflatten(1, (6, 8)).abs().amax((0, 2, 3, 4, 5)) > 0).all()
+
+
 def test_what_the_coarse_part_wants_to_be_a_multiple_of_is_filled_with_air():
     torch.manual_seed(0)
     net, x = Cascade(sharp=(4,), coarse=(4, 8, 8), fine=(4,)).eval(), torch.rand(1, 1, 48, 32, 16)

@@ -12,6 +12,7 @@ from torch import nn
 
 from isomorph.device import choose_device, choose_precision
 from isomorph.errors import IsomorphError, SetupError, UsageError
+from isomorph.nets import Compact
 from isomorph.predict import OPTIONS, synthesise
 from isomorph.predict.prepare import head_box, prepare
 from isomorph.predict.restore import restore
@@ -95,6 +96,14 @@ def test_flip_averaging_undoes_a_preference_for_one_side() -> None:
     out = synthesise(volume, ramp).volume.data
     torch.testing.assert_close(out, torch.full_like(out, 55.0))
     assert synthesise(volume, ramp, flip=False).volume.data.std() > 10
+
+
+def test_a_network_that_has_predicted_can_still_be_trained() -> None:
+    net = Compact(features=(4,))
+    image = Volume(torch.rand(1, 16, 16, 16), np.eye(4))
+    run(net, image, device=torch.device("cpu"), precision="fp32", flip=False)
+    assert not any(weight.is_inference() for weight in net.parameters())
+    net(image.data[None]).sum().backward()
 
 
 def test_a_network_that_can_look_both_ways_is_asked_once_along_the_axis_from_left_to_right() -> None:

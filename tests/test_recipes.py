@@ -83,3 +83,10 @@ def test_what_goes_on_from_the_default_model_has_its_network_and_holds_out_its_p
     assert recipe.network == default.network
     assert recipe.held_out == default.held_out
     assert recipe.start == "default"
+
+
+def test_the_network_of_an_exam_is_the_default_one_for_more_scans():
+    recipe, default = config.load("exam"), config.load("default")
+    assert recipe.network.arguments | {"inputs": 2, "scans": 1} == default.network.arguments
+    assert recipe.held_out == default.held_out
+    assert recipe.generator.leads

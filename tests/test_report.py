@@ -19,6 +19,7 @@ from isomorph.predict.outcome import Outcome
 from isomorph.predict.scans import predict_scans
 from isomorph.progress import watching
 from isomorph.report import Entry, check_report, draw, write_report
+from isomorph.volume import Volume
 
 HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\n\x1b[2J\u202ejavascript:.nii"
 
@@ -138,6 +139,17 @@ def test_long_work_is_not_silent_where_there_is_no_terminal(
         for share in (0.1, 0.25, 0.5, 1.0):
             listeners.progress("exam", "network", share)
     assert capsys.readouterr().err.splitlines() == ["exam: network 25%", "exam: network 100%"]
+
+
+def test_what_is_drawn_like_another_grid_has_its_left_on_the_left_too() -> None:
+    volume = scan((64, 72, 60), np.eye(3))
+    lps = volume.affine @ np.array([[-1, 0, 0, 63], [0, -1, 0, 71], [0, 0, 1, 0], [0, 0, 0, 1]])
+    turned = Volume(volume.data.flip(1, 2), lps)
+    pictures = [Image.open(io.BytesIO(draw(x, like=turned, window=(850, 950)))) for x in (volume, turned)]
+    pictures.append(Image.open(io.BytesIO(draw(volume, window=(850, 950)))))
+    a, b, c = (np.asarray(picture.convert("L")).astype(float) for picture in pictures)
+    assert np.abs(a - b).mean() < 1
+    assert np.abs(a - c).mean() < 1
 
 
 def test_two_volumes_are_drawn_on_one_grid() -> None:

@@ -8,6 +8,7 @@ import torch
 from phantoms import save, scan
 
 from isomorph import config
+from isomorph.errors import UsageError
 from isomorph.predict import Options
 from isomorph.predict.scans import predict_scans
 from isomorph.train.corpus import available
@@ -37,3 +38,10 @@ def test_a_ct_is_given_to_it_if_no_other_is_named(named, taken, tmp_path):
     file = save(Volume(hounsfield, x.affine), tmp_path / "ct.nii.gz")
     predict_scans([file], tmp_path / "t1.nii.gz", Options(ct=True, flip=False, **named))
     assert json.loads((tmp_path / "t1.json").read_text())["model"]["name"] == taken
+
+
+def test_an_mr_scan_is_not_given_to_it(tmp_path):
+    file = save(scan((40, 44, 12)), tmp_path / "t2.nii.gz")
+    with pytest.raises(UsageError, match="ct knows CT alone; add --ct"):
+        predict_scans([file], tmp_path / "t1.nii.gz", Options(model="ct"))
+    assert not (tmp_path / "t1.nii.gz").exists()

@@ -12,7 +12,7 @@ import torch
 from isomorph.evaluate.atrophy import shrunken
 from isomorph.space import window
 from isomorph.synth import Bias, Deform, Gantry, Hounsfield, LowField, Mixture, Pathology, Strip
-from isomorph.synth.contrasts import CONTRAST_TABLES, TARGET
+from isomorph.synth.contrasts import TARGET, target_means
 from isomorph.synth.generator import SILENT
 from isomorph.synth.head import Head
 from isomorph.synth.mixture import paint
@@ -77,8 +77,8 @@ def head(data: Path, purpose: str, k: int, *, disease: str = "", lost: float = 0
 
 
 def t1_of(labels: Volume, lesions: Volume | None = None) -> Volume:
-    """As training paints its target."""
-    y = paint(labels, means=CONTRAST_TABLES[TARGET], stds=SILENT, seed=0, lesions=lesions)
+    """As training paints its target; or what it would be with lesions."""
+    y = paint(labels, means=target_means(TARGET, ill=lesions is not None), stds=SILENT, seed=0, lesions=lesions)
     return y.with_data(y.data * WHITE)
 
 

@@ -24,7 +24,8 @@ from .synth import ANATOMY, CONTRASTS, CORRUPTIONS, Channel, Generator, Motion
 Table = dict[str, Any]
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 LARGEST = 1 << 20  # bytes of a recipe
-OPTIONS = ("target", "reliability", "own", "dropout", "lesions_in_target", "lesions_in_labels")  # not of one channel
+# Not of one channel.
+OPTIONS = ("target", "reliability", "own", "dropout", "leads", "lesions_in_target", "lesions_in_labels")
 CHANNEL = ("contrast", "order", "motion")  # of each channel, beside its corruptions
 
 

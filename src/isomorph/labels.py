@@ -64,13 +64,16 @@ LABELS = {
 }  # fmt: skip
 
 FLUID_OUTSIDE = 24
+LESIONS = tuple(label.number for label in LABELS.values() if label.tissue == "lesion")  # that a map shows by itself
 LESION = 77  # of any kind; to FreeSurfer, a hypointensity of white matter
 EXTRACEREBRAL = frozenset(n for n in LABELS if n >= 500)
 
 # Intensity clusters: level of a T1 whose fluid, grey and white matter lie at 0.25, 0.6 and 1.
 CLUSTER, STEP, CLUSTERS = 700, 0.05, 30
 ANCHORS = {"air": 0.0, "fluid": 0.25, "cortex": 0.6, "white": 1.0, "vein": 1.45}
-WHITEST = 1.2  # up to here it is white matter, with noise in it: half of a vein, it would be as dark as grey matter
+# Levels of fluid alone, below the middle of its class, which is fluid and what shares voxels with it; of white matter.
+# Half of air, a ventricle would be dark in a T2; half of a vein, bright white matter would be as dark as grey matter.
+FLUIDS, WHITES = (0.05, 0.15), (1.0, 1.2)
 # CLUSTERS numbers for each grey matter, those of cortex first, which stand for any that has no name. In a structure
 # that is named, whatever is at least as bright as grey matter is that structure, never white matter.
 GREY = (
@@ -96,7 +99,8 @@ def mixture() -> Tensor:
     table = torch.zeros(LIMIT, len(TISSUES))
     for number, label in LABELS.items():
         table[number, TISSUES.index(label.tissue)] = 1
-    anchors = sorted([*ANCHORS.items(), ("white", WHITEST)], key=lambda anchor: anchor[1])
+    pure = ANCHORS | {"fluid": FLUIDS, "white": WHITES}
+    anchors = [(name, level) for name, at in pure.items() for level in (at if isinstance(at, tuple) else (at,))]
     names, levels = [name for name, _ in anchors], torch.tensor([level for _, level in anchors])
     for number in range(CLUSTER, LIMIT):
         grey, level = level_of(number)

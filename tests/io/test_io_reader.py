@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from isomorph import io
-from isomorph.errors import Refusal, UsageError
+from isomorph.errors import Refusal, SetupError, UsageError
 from isomorph.io import container
 
 
@@ -178,6 +178,23 @@ def test_find_counts_each_image_once(tmp_path, nifti, head):
     assert found == ["A.NII", "b.nii.gz", "sub/c.mgz", "sub/p.hdr"]
     missing = tmp_path / "missing.nii"
     assert io.survey([missing]) == ([missing], [])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_cannot_be_listed_is_told_and_not_passed_over(tmp_path, head):
+    (tmp_path / "sub-02").mkdir(mode=0)
+    with pytest.raises(SetupError, match=r"E108 the folder .*sub-02 cannot be listed"):
+        io.survey([tmp_path])
+
+
+def test_why_a_folder_cannot_be_listed_is_told(tmp_path, monkeypatch):
+    def walk(folder, onerror):
+        onerror(PermissionError(13, "Permission denied", str(folder)))
+        return iter(())
+
+    monkeypatch.setattr(os, "walk", walk)
+    with pytest.raises(SetupError, match=r"E108 the folder .* cannot be listed"):
+        io.survey([tmp_path])
 
 
 def test_headers_with_random_bytes_are_judged_and_never_crash(nifti):

@@ -124,6 +124,12 @@ def test_dropout_keeps_at_least_one_channel_and_silences_the_others(head):
     assert len(kept) > 3
 
 
+def test_the_reference_stays_where_it_leads(head):
+    whole = generator(channel(), channel(), channel(), dropout=1.0, leads=True)
+    kept = {tuple(whole(head, None, seed).recipe["kept"]) for seed in range(24)}
+    assert kept == {(True, a, b) for a in (False, True) for b in (False, True)}
+
+
 def test_super_resolution_has_the_channel_before_it_was_sliced_as_its_target(head):
     sample = generator(channel(AXIAL, Bias(), Gamma()), target=0)(head, None, seed=2)
     image, target = sample.image.data[0], sample.target.data[0]

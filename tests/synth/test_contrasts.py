@@ -379,7 +379,7 @@ def test_the_falx_lies_between_the_hemispheres_alone():
 
 
 def test_a_dark_voxel_of_a_real_t1_is_not_half_air():
-    for level in (1, 3, 5):
+    for level in (1, 2, 3):
         y = hounsfield(block(CLUSTER + level), means=HU, stds=SILENT, **PLAIN)
         assert y.data.mean().item() == pytest.approx(HU["fluid"], abs=0.1)
 

@@ -3,10 +3,11 @@ import json
 import pytest
 import torch
 
+from isomorph.labels import CLUSTER
 from isomorph.synth import Channel, Deform, Generator
 from isomorph.synth.anatomy import Strip
-from isomorph.synth.contrasts import CONTRAST_TABLES
-from isomorph.synth.mixture import Mixture
+from isomorph.synth.contrasts import CONTRAST_TABLES, target_means
+from isomorph.synth.mixture import Mixture, paint
 
 
 def test_a_sample_can_be_made_again_from_its_recipe(head):
@@ -27,7 +28,36 @@ def test_the_painted_target_is_an_mprage(head):
     inside = sample.labels.data == 41
     assert sample.target.data[inside].median().item() == pytest.approx(1.0, abs=0.01)
     grey = sample.target.data[sample.labels.data == 42].median().item()
-    assert grey == pytest.approx(CONTRAST_TABLES["T1"]["cortex"], abs=0.1)
+    assert grey == pytest.approx(target_means("T1", ill=False)["cortex"], abs=0.1)
+
+
+def test_a_lesion_that_a_map_shows_has_healed_in_the_target_and_not_in_the_scan(head):
+    labels = head.with_data(torch.where(head.data == 41, 57, head.data))  # white matter of the right side
+    means = CONTRAST_TABLES["FLAIR"]
+    flair = Mixture(random=0.0, tables=("FLAIR",), weights=(1.0,), spread=(0, 0), texture=(0, 0), black_air=1.0)
+    still = {
+        "channels": (Channel(contrast=flair, corruptions=()),),
+        "strip": Strip(stripped=0.0),
+        "deform": Deform(mirror=0.0),
+    }
+    whole = Generator(**still)
+    sample = whole(labels, None, seed=3)
+    ill = sample.labels.data == 57
+    assert sample.target.data[ill].median().item() == pytest.approx(1.0, abs=0.01)
+    assert sample.image.data[ill].median().item() == pytest.approx(means["lesion"], abs=0.03)
+    shown = Generator(**still, lesions_in_target=True)
+    assert shown(labels, None, seed=3).target.data[ill].median().item() == pytest.approx(0.7, abs=0.01)
+
+
+def test_the_ventricles_of_a_real_t1_are_fluid_in_every_contrast(head):
+    """Levels of the darkest class: its middle is fluid and what shares voxels with it, pure fluid is darker."""
+    for level, fluid in ((1, 1.0), (3, 1.0), (5, 0.75), (12, 0.0)):
+        x = head.with_data(torch.full_like(head.data, CLUSTER + level))
+        for name in ("T2", "FLAIR"):
+            means = CONTRAST_TABLES[name]
+            y = paint(x, means=means, stds=dict.fromkeys(means, 0.0), seed=0).data[0, 4:-4, 4:-4, 4:-4]
+            share = (y.mean().item() - means["cortex"]) / (means["fluid"] - means["cortex"])
+            assert share == pytest.approx(fluid, abs=0.05)
 
 
 def test_a_real_target_moves_with_its_labels(head):

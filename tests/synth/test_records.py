@@ -49,6 +49,7 @@ PROTOCOL = {
         "deform/(velocity|nodes)",
         "strip/margin",
     },
+    "ct": {"corruptions/1/gain"},
     "hyperfine": {"corruptions/2/(spacing|thickness)/2", "contrast/sequence"},
 }
 

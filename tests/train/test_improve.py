@@ -92,13 +92,17 @@ def test_what_is_better_takes_the_place_of_what_was_there(run, model, tmp_path):
     assert after.sha256 != before.sha256 == after.card["start"]
     assert after.card["runs"] == [dataclasses.asdict(result)]
     assert after.card["scores"][DECIDES["synthesis"]] == result.after
+    with pytest.raises(UsageError, match="is over, and its model was kept"):
+        run(recipe(), resume=True)
     again = run(recipe(), "again")
+    seeds = [json.loads((tmp_path / out / "recipe.json").read_text())["training"]["seed"] for out in ("run", "again")]
+    assert seeds[0] != seeds[1]  # other samples to learn from
     assert again.before == pytest.approx(result.after)  # the same samples
     assert len(load_model(model).card["runs"]) == 1 + again.kept
 
 
 @pytest.mark.usefixtures("clock")
-@pytest.mark.parametrize("rate", [0.0, 0.3])
+@pytest.mark.parametrize("rate", [0.0, 3.0])
 def test_what_is_not_better_is_not_kept(rate, run, model, tmp_path):
     """No step at all is not better; a mad one is worse."""
     run(recipe())

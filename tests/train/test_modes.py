@@ -350,6 +350,15 @@ def test_what_is_ill_weighs_as_much_as_the_recipe_says():
     assert sample.weight[~inside].unique().tolist() == pytest.approx([0.3])
 
 
+def test_a_lesion_that_a_map_shows_by_itself_weighs_as_much():
+    there = head("a")
+    ill = dataclasses.replace(there, labels=there.labels.with_data(torch.where(there.labels.data == 2, 25, 41)))
+    sample = Samples(small("default", COMPACT, "generator.strip.stripped=0.0", lesions=8.0), [ill]).make(0, 1)
+    sick = (sample.labels == 25) | (sample.labels == 57)  # mirrored
+    assert sick.any()
+    assert set(sample.weight[sick].tolist()) == {8.0}
+
+
 def test_validation_counts_what_is_ill_as_brain():
     off = torch.tensor([1.0, 0.0, 5.0]).view(1, 3, 1, 1)  # ill, well, outside
     weight = torch.tensor([8.0, 1.0, 0.3]).view(1, 3, 1, 1)

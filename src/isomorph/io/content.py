@@ -18,6 +18,7 @@ FLATNESS = 0.7  # share of equal neighbours inside the foreground: segmentations
 LEAST = 10.0  # cm3 of content
 HANDFUL = 100  # voxels: fewer are not even a mask
 SOFT = (5.0, 100.0)  # Hounsfield units: half of what lies above water in a head that shows no air
+PADDING = -1100.0  # Hounsfield units: below, nothing was measured
 TISSUE = -300.0  # Hounsfield units: above the air and the foam of the table
 HOT = 20.0  # times the bright end: no tissue, no contrast agent
 BRAIN = (500.0, 1900.0)  # cm3 inside the skull
@@ -111,8 +112,14 @@ def _tomogram(x: Tensor, least: float, most: float) -> tuple[bool, float, list[N
     def share(low: float, high: float) -> float:
         return ((s >= low) & (s <= high)).float().mean().item()
 
+    if least < PADDING and bool((s >= PADDING).any()):  # what lies beyond the gantry says nothing of the scale
+        beyond = share(-4096, -1500)
+        s = s[s >= PADDING]
+        least = s.min().item()
+    else:
+        beyond = 0.0
     if least < -500 and most > 200:
-        air, tissue = share(-1100, -900) + share(-4096, -1500), share(-20, 100)
+        air, tissue = beyond + share(-1100, -900), share(-20, 100)
         return air > 0.05 and tissue > 0.03, 0.0, []
     if least < 0 or not bool((s == s.round()).all()):
         return False, 0.0, []

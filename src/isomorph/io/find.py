@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from isomorph.errors import SetupError
 from isomorph.io.names import is_ours, suffix
 
 
@@ -38,10 +39,15 @@ def survey(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Path], list[Pa
 
 def _below(folder: Path) -> list[Path]:
     images = []
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=_unlisted):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         images += [Path(root, name) for name in names if suffix(name) and not name.startswith(".")]
     return sorted(images)
+
+
+def _unlisted(error: OSError) -> None:
+    """A folder that is passed over would be a person who is missing, and nobody told."""
+    raise SetupError(f"E108 the folder {error.filename} cannot be listed; check its permissions.") from None
 
 
 def _pairs_once(paths: list[Path]) -> list[Path]:

@@ -12,6 +12,8 @@ from isomorph.io import container, geometry
 from isomorph.io.names import suffix
 from isomorph.io.reader import PEEK, parse, partner
 
+BLOCK = 1 << 20  # bytes: bz2 gives nothing before a whole block, of up to 900 kB, is there
+
 
 def outline(path: str | os.PathLike[str]) -> tuple[tuple[int, int, int], np.ndarray]:
     """Grid and affine of an image, before a voxel is read.
@@ -35,6 +37,7 @@ def outline(path: str | os.PathLike[str]) -> tuple[tuple[int, int, int], np.ndar
         raise Refusal("E108", "the file cannot be opened", "check path and permissions")
     with file.open("rb") as stream:
         raw = stream.read(PEEK)
-    packed = container.compression(raw)
+        packed = container.compression(raw)
+        raw += stream.read(BLOCK) if packed == "bz2" else b""
     header = parse(container.peek(raw, packed, PEEK), raw, packed, suffix(file))
     return header.grid, geometry.decide(header.claims).affine

@@ -29,12 +29,15 @@ class Cascade(nn.Module):
        scans that are a T1 already; the scan seen through these is a T1 as sharp as the scan. The slim network chooses
        between them, place by place, and adds what none of them has.
 
+    Of several scans of one exam the first is the reference: it alone is made sharp and lends its detail. The others are
+    heard at 2 mm, and registration is as good as such voxels.
+
     Parameters
     ----------
     inputs, outputs : int
         Channels; the first of the inputs is the scan, which is made sharp and of which tone curves are taken.
     scans : int
-        How many of the inputs are scans; the others say where these were measured. 0: all are scans.
+        How many of the inputs are scans; the others say where these were measured, in the same order. 0: all are scans.
     sharp, coarse, fine : sequence of int
         Features of the three networks, as for `Compact`.
     tones, detail : int
@@ -56,10 +59,11 @@ class Cascade(nn.Module):
     ) -> None:
         super().__init__()
         self.scans = scans or inputs
-        difference = Compact(inputs, 1, sharp, tones, detail)
+        own = 2 if inputs > self.scans else 1  # the reference, and where it was measured
+        difference = Compact(own, 1, sharp, tones, detail)
         self.sharp = Residual(difference, [0])
         self.coarse = Compact(inputs, outputs, coarse, tones, detail)
-        self.fine = Compact(inputs + outputs + WINDOWS + 1, outputs, fine, tones, detail)
+        self.fine = Compact(own + outputs + WINDOWS + 1, outputs, fine, tones, detail)
         self.choose = nn.Conv3d(fine[0], len(SHARES), 1)
         nn.init.zeros_(self.choose.weight)
         with torch.no_grad():
@@ -75,13 +79,13 @@ class Cascade(nn.Module):
         """Run the network; or, to train it in parts: 'sharp' gives the sharp scan, 'coarse' its answer to an image that
         is at 2 mm, 'fine' is all, with only the last network to learn."""
         if part == "sharp":
-            return self.sharp(x)
+            return self.sharp(self.reference(x))
         if part == "coarse":
             return self.coarse(x)
         with torch.set_grad_enabled(torch.is_grad_enabled() and part != "fine"):
-            x = torch.cat([self.sharp(x), x[:, 1:]], 1)
+            x = self.sharpened(x)
             guess = self.guess(x)
-        return self.refine(x, guess)
+        return self.refine(self.reference(x), guess)
 
     def both_ways(self, x: Tensor, axis: int) -> Tensor:
         """The answer to a scan and to its mirror image, averaged where they differ: in what a brightness means. What
@@ -93,8 +97,31 @@ class Cascade(nn.Module):
         axis : int
             Of `x`, from left to right.
         """
-        x = torch.cat([self.sharp(x), x[:, 1:]], 1)
-        return self.refine(x, (self.guess(x) + self.guess(x.flip(axis)).flip(axis)) / 2)
+        x = self.sharpened(x)
+        return self.refine(self.reference(x), (self.guess(x) + self.guess(x.flip(axis)).flip(axis)) / 2)
+
+    def reference(self, x: Tensor) -> Tensor:
+        """The first scan, and where it was measured."""
+        return x if self.scans == 1 else torch.cat([x[:, :1], x[:, self.scans : self.scans + 1]], 1)
+
+    def sharpened(self, x: Tensor) -> Tensor:
+        """All inputs, the reference made sharp."""
+        return torch.cat([self.sharp(self.reference(x)), x[:, 1:]], 1)
+
+    def grown(self, weights: dict[str, Tensor], scans: int) -> dict[str, Tensor]:
+        """Weights of a cascade for fewer scans as those of this one, which does not listen to the others yet.
+
+        Parameters
+        ----------
+        weights : dict
+            State of a cascade that differs in its inputs alone, and has reliability maps if this one has.
+        scans : int
+            Those that it takes.
+        """
+        places = [*range(scans), *range(self.scans, self.coarse.inputs - self.scans + scans)]
+        name = "coarse."
+        old = {key.removeprefix(name): x for key, x in weights.items() if key.startswith(name)}
+        return weights | {name + key: x for key, x in self.coarse.grown(old, places).items()}
 
     def guess(self, x: Tensor) -> Tensor:
         """The coarse answer to a sharp scan, at 2 mm."""

@@ -62,6 +62,24 @@ class Compact(Context):
         y = beside([narrow(toned), narrow(x), depth_to_space(detail)])
         return toned + thin(silu(self.refine(y), inplace=not whole()), self.correct)
 
+    def grown(self, weights: dict[str, Tensor], places: list[int]) -> dict[str, Tensor]:
+        """Weights of a network with fewer inputs as those of this one, which does not listen to the others yet.
+
+        Parameters
+        ----------
+        weights : dict
+            State of a network that differs in its inputs alone.
+        places : list of int
+            Which of the inputs each of its inputs is here.
+        """
+        stem = self.stem.weight.detach().clone().zero_()
+        stem.unflatten(1, (-1, 8))[:, places] = weights["stem.weight"].unflatten(1, (-1, 8))
+        refine = self.refine.weight.detach().clone().zero_()
+        toned, seen, detail = weights["refine.weight"].split([self.outputs, len(places), self.detail], 1)
+        refine[:, : self.outputs], refine[:, -self.detail :] = toned, detail
+        refine[:, [self.outputs + place for place in places]] = seen
+        return weights | {"stem.weight": stem, "refine.weight": refine}
+
     def tone(self, x: Tensor, curves: Tensor) -> Tensor:
         """Apply to each voxel its own piecewise linear curve."""
         return torch.cat([through(x, curve) for curve in curves.to(x.dtype).split(self.tones, 1)], 1)

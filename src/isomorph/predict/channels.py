@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..align import aligned
 from ..errors import UsageError
-from ..intensity import normalise, robust_range
+from ..intensity import normalise, robust_range, soft_tissue
 from ..space import field_of_view, reliability, resample
 from ..volume import Volume
 from ..weights import Model, channels
@@ -40,7 +40,10 @@ def fit(scans: Sequence[T | None], model: Model) -> list[T | None]:
         said = f"{given} of {len(scans)} were given"
         raise UsageError(f"{model.card['name']} takes 1 to {n} scans of one exam, {said}; give as many.")
     whole = [*scans, *[None] * (n - len(scans))]
-    if given < n and not model.card.get("recipe", {}).get("generator", {}).get("dropout", 0):
+    generator = model.card.get("recipe", {}).get("generator", {})
+    if generator.get("leads") and whole[0] is None:
+        raise UsageError(f"{model.card['name']} takes its detail from the first scan; give that one.")
+    if given < n and not generator.get("dropout", 0):
         raise UsageError(f"{model.card['name']} needs all {n} scans of an exam, {given} were given; give them all.")
     return whole
 
@@ -75,15 +78,16 @@ def together(
             images.append(torch.zeros_like(ready.image.data))
             maps.append(torch.zeros_like(ready.image.data))
             continue
-        images.append(ready.image.data if scan is first else _alike(scan, ready.image)[None])
+        images.append(ready.image.data if scan is first else _alike(scan, ready.image, ct=ct)[None])
         grid = ready.image.shape, ready.image.affine
         maps.append(reliability(scan.shape, scan.affine, *grid, ready.image.data.device)[None])
     stack = [*images, *maps] if model.card.get("reliability") else images
     return ready.image.with_data(torch.cat(stack)), ready, placed
 
 
-def _alike(scan: Volume, like: Volume) -> Tensor:
+def _alike(scan: Volume, like: Volume, *, ct: bool) -> Tensor:
     """Another scan on the grid of the reference, normalised by itself; (I, J, K)."""
+    scan = scan.with_data(soft_tissue(scan.data)) if ct else scan
     view = field_of_view(scan, like.shape, like.affine)
     x = resample(scan, like.shape, like.affine).data[0]
     low, high = robust_range(x[view] if view.any() else x)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,14 +16,17 @@ from ..io import Notice
 from ..space import field_of_view, resample
 from ..volume import Volume
 from .channels import moved
-from .find import Lesions, agreed, unshown
+from .find import SURE, Lesions, agreed, unshown
 from .lesions import kept, on_grid
 from .result import Part, Result
 
 EQUAL = 1.1  # slices that differ by less than this factor are equally thick
 HEAD = 20.0  # of the T1: what is not air
+WHOLE = 0.7  # of the largest head seen, neck and all: a scan that holds less would cut the others down to its slab
 DIFFERENT = 0.75  # correlation of two T1s, skull and all: of one patient 0.87, of two patients 0.63 (one case each)
 RIM = 8.0  # mm: towards the edge of its field of view a scan fades, so that no seam shows
+
+SILENT = Notice("W606", "no scan that shows lesions, or was filled, covers them all; what others saw is taken there")
 
 Single = Callable[[Volume], Result]
 Find = Callable[[Volume], Lesions]
@@ -39,7 +43,7 @@ class _Placed:
 
 
 def fused(
-    scans: Sequence[Volume],
+    scans: Sequence[Volume | None],
     single: Single,
     given: Lesions | None = None,
     find: Find | None = None,
@@ -53,12 +57,12 @@ def fused(
 
     Parameters
     ----------
-    scans : sequence of Volume
-        Two or more.
+    scans : sequence of Volume or None
+        Two or more, None in the place of one that is missing.
     single : callable
         Makes the T1 of one scan.
     given : Lesions, optional
-        Where they are, drawn on the first scan.
+        Where they are, drawn on the first scan; in which they are filled already, unless they are to be kept.
     find : callable, optional
         Finds the lesions of one scan, where none are given.
     keep : bool
@@ -74,25 +78,22 @@ def fused(
     Refusal
         As `kept`, if no scan can show the lesions that were given.
     """
-    results = [single(scan) for scan in scans]
-    best = reference(scans, [result.volume for result in results])
-    placed = [_placed(k, scans[k], results[k], results[best].volume) for k in range(len(scans))]
+    there = {k: scan for k, scan in enumerate(scans) if scan is not None}
+    results = {k: single(scan) for k, scan in there.items()}
+    best, placed = _registered(there, results)
+    here = results[best]
     used = [p for p in placed if p.part.agreement >= DIFFERENT]
-    like = results[best].volume
     if given:
-        given = _moved(given, placed[0], scans[0])
+        given = _moved(given, placed[0], there[placed[0].part.index])
     elif find:
-        given = agreed([_moved(find(scans[p.part.index]), p, scans[p.part.index]) for p in used], like)
-    if given and keep and not given.none:
-        try:
-            used = _with_lesions(used, scans, like, given.mask)
-        except Refusal as refusal:
-            given = unshown(given, refusal)
+        each = [_moved(find(there[p.part.index]), p, there[p.part.index]) for p in used]
+        given = agreed(each, here.volume)
+    if given and not given.none:
+        used, given = _with_lesions(used, there, here.volume, given, keep=keep)
     mean, doubt, shares = _mean(used)
     share = dict(zip((p.part.index for p in used), shares, strict=True))
     parts = tuple(replace(p.part, share=share.get(p.part.index, 0.0)) for p in placed)
-    here = results[best]
-    seconds = {stage: round(sum(r.seconds.get(stage, 0.0) for r in results), 4) for stage in here.seconds}
+    seconds = {stage: round(sum(r.seconds.get(stage, 0.0) for r in results.values()), 4) for stage in here.seconds}
     return replace(
         here,
         volume=here.volume.with_data(mean[None]),
@@ -101,21 +102,47 @@ def fused(
         reference=best,
         parts=parts,
         lesions=given,
-        notices=(*(_left_out(part) for part in parts if part.share == 0), *(given.notices if given else ())),
+        notices=(*(_left_out(part) for part in parts if part.index not in share), *(given.notices if given else ())),
     )
 
 
 def reference(scans: Sequence[Volume], t1s: Sequence[Volume]) -> int:
-    """Which scan the others are brought to: of those with the thinnest slices the one that is most like a T1 already.
+    """Which scan the others are brought to: of those that hold the whole head one of the thinnest slices.
+
+    Of equally thin ones it is the one that is most like a T1 already.
 
     Parameters
     ----------
     scans, t1s : sequences of Volume
         The scans, and the T1s made of them.
     """
-    thick = [max(scan.spacing) for scan in scans]
-    thin = [k for k, mm in enumerate(thick) if mm < EQUAL * min(thick)]
+    most = max(t1s, key=lambda t1: float((t1.data > HEAD).sum()) * math.prod(t1.spacing))
+    head = most.data[0] > HEAD
+    held = [(head & field_of_view(t1, most.shape, most.affine)).sum() for t1 in t1s]
+    thick = {k: max(scans[k].spacing) for k, voxels in enumerate(held) if voxels >= WHOLE * head.sum()}
+    thin = [k for k, mm in thick.items() if mm < EQUAL * min(thick.values())]
     return thin[0] if len(thin) == 1 else max(thin, key=lambda k: _likeness(scans[k], t1s[k]))
+
+
+def _registered(scans: Mapping[int, Volume], results: Mapping[int, Result]) -> tuple[int, list[_Placed]]:
+    """The reference, and each T1 where it lies best on it.
+
+    The thinnest scan may be a bad one: if fewer than half of the others agree with a reference, the next best is tried.
+    """
+    left, best, placed = list(scans), -1, list[_Placed]()
+    while left:
+        k = left.pop(reference([scans[k] for k in left], [results[k].volume for k in left]))
+        onto = [_placed(n, scan, results[n], results[k].volume) for n, scan in scans.items()]
+        if _agreeing(onto) > _agreeing(placed):
+            best, placed = k, onto
+        if len(scans) < 3 or 2 * _agreeing(onto) > len(scans):
+            break
+    return best, placed
+
+
+def _agreeing(placed: Sequence[_Placed]) -> int:
+    """How many match the reference, which itself does."""
+    return sum(p.part.agreement >= DIFFERENT for p in placed)
 
 
 def _likeness(scan: Volume, t1: Volume) -> float:
@@ -161,8 +188,29 @@ def _moved(lesions: Lesions, placed: _Placed, scan: Volume) -> Lesions:
     return replace(lesions, mask=Volume(lesions.mask.data, move @ lesions.mask.affine))
 
 
-def _with_lesions(used: Sequence[_Placed], scans: Sequence[Volume], like: Volume, mask: Volume) -> list[_Placed]:
-    """Each T1 with what its scan shows in the lesions; a scan that cannot tell does not count there."""
+def _with_lesions(
+    used: Sequence[_Placed], scans: Mapping[int, Volume], like: Volume, lesions: Lesions, *, keep: bool
+) -> tuple[list[_Placed], Lesions]:
+    """Inside lesions only scans that show them count, or the one that was filled; where none of these saw, all do."""
+    if keep:
+        try:
+            heard, silent = _shown(used, scans, like, lesions.mask)
+        except Refusal as refusal:
+            return list(used), unshown(lesions, refusal)
+    else:
+        first = next(iter(scans))
+        heard, silent = ([p for p in used if (p.part.index == first) == same] for same in (True, False))
+    lesion = on_grid(lesions.mask, like)
+    seen = sum((p.weight for p in heard), torch.zeros_like(lesion)) > 0
+    if any((p.weight[(lesion > SURE) & ~seen] > 0).any() for p in silent):
+        lesions = replace(lesions, notices=(*lesions.notices, SILENT))
+    return [*heard, *(replace(p, weight=p.weight * (1 - lesion * seen)) for p in silent)], lesions
+
+
+def _shown(
+    used: Sequence[_Placed], scans: Mapping[int, Volume], like: Volume, mask: Volume
+) -> tuple[list[_Placed], list[_Placed]]:
+    """Each T1 with what its scan shows in the lesions; and those of scans that cannot tell."""
     shown, silent = [], []
     for p in used:
         try:
@@ -171,8 +219,8 @@ def _with_lesions(used: Sequence[_Placed], scans: Sequence[Volume], like: Volume
         except Refusal as refusal:
             if refusal.code != "E508" or (not shown and len(silent) == len(used) - 1):
                 raise
-            silent.append(replace(p, weight=p.weight * (1 - on_grid(mask, like))))
-    return [*shown, *silent]
+            silent.append(p)
+    return shown, silent
 
 
 def _faded(seen: Tensor) -> Tensor:

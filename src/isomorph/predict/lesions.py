@@ -45,6 +45,8 @@ def healed(scan: Volume, mask: Volume) -> Volume:
         reached = missing & (share > 0.05)
         filled[0][reached] = (sums / share.clamp(min=1e-6))[reached]
         missing &= ~reached
+    if missing.any() and not missing.equal(lesion):  # the core of a very large one
+        filled[0][missing] = filled[0][lesion & ~missing].mean()
     return scan.with_data(filled)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..align import able
 from ..errors import UsageError
-from ..weights import Model, channels, sharpens
+from ..weights import Model, channels, sharpens, tomographic
 from .channels import fit
 from .compat import rules_of
 from .options import Options
@@ -37,6 +37,8 @@ def possible(scans: Sequence[object | None], model: Model, how: Options, *, mask
         raise UsageError("an exam without a scan; give one or more.")
     if several:
         fit(scans, model)
+    if tomographic(model.card) and not how.ct:
+        raise UsageError(f"{model.card['name']} knows CT alone; add --ct, or choose another model for an MR scan.")
     if sharpens(model.card):
         _sharpened(scans, model, mask=mask or how.lesions == "keep", doubt=doubt)
     if several and (mask or how.lesions == "keep"):

@@ -95,7 +95,8 @@ def _both(
     network: nn.Module, image: Volume, device: torch.device, precision: str, flip: bool, progress: Progress | None
 ) -> Volume:
     """One pass, or the mean of both ways round; of the whole network, unless it says which part of it needs both."""
-    network = network.to(device, memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]
+    with torch.inference_mode(False):  # weights that are moved in it could never be trained again
+        network = network.to(device, memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]
     if flip and (at_once := getattr(network, "both_ways", None)):
         return _pass(partial(at_once, axis=sideways(image) + 2), image, device, precision)
     output = _pass(network, image, device, precision)

@@ -116,25 +116,27 @@ def synthesise(
         model = load_model(default_model(ct=ct) if model is None else model)
     several = channels(synthesises(model, exam=not isinstance(volume, Volume))) > 1
     possible(scans, model, how, mask=lesion_mask is not None, doubt=uncertainty)
-    given, heal = lesion_mask and Lesions(lesion_mask), lesion_mask if lesions == "inpaint" else None
+    given = lesion_mask and Lesions(lesion_mask)
     seeker = finder_for(lesions, given=lesion_mask is not None, asked=finder)
-    present = [scan for scan in scans if scan is not None]
     namer = segmenter_for(segmentation, model)
-    outlines = [(scan.shape, scan.affine) for scan in present]
+    outlines = [(scan.shape, scan.affine) for scan in scans if scan is not None]
     room = budget(outlines, model, how, loaded=True, segmenter=namer, finder=seeker)
     how = replace(how, precision=room.precision)
     searching, keep = dict[str, float](), lesions == "keep"
     find = partial(_found, model=seeker, how=how, seconds=searching, progress=progress) if seeker else None
-    single = partial(_single, model=model, how=how, heal=heal, doubt=uncertainty, progress=progress)
+    single = partial(_single, model=model, how=how, doubt=uncertainty, progress=progress)
     roomy = max_memory is None and room.values >= VALUES  # what is kept is in pieces, which thinner slabs do not fill
     with thin_slabs(room.values), kept_memory() if roomy else spared_memory():
+        fed = _filled(scans, None if keep else lesion_mask)
+        present = [scan for scan in fed if scan is not None]
         if several:
             result = _together(fit(scans, model), model, how, uncertainty, progress)
         elif len(present) > 1:
-            result = _numbered(fused(present, single, given, find, keep=keep), scans)
+            result = fused(fed, single, given, find, keep=keep)
         else:
-            result, where = _numbered(single(present[0]), scans), find(present[0]) if find else given
+            result, where = single(present[0]), find(present[0]) if find else given
             result = result if where is None else _marked(result, present[0], where, keep=keep)
+            result = replace(result, reference=fed.index(present[0]))
     shown = scans[result.reference] or present[0]
     seconds = result.seconds | searching
     with _stage("quality", seconds, progress):
@@ -187,18 +189,14 @@ def _placed(result: Result, scan: Volume | None) -> Result:
     return replace(result, volume=image, uncertainty=wide, lesions=where)
 
 
-def _numbered(result: Result, scans: Sequence[Volume | None]) -> Result:
-    """Scans counted as they were given, missing ones too."""
-    there = [k for k, scan in enumerate(scans) if scan is not None]
-    parts = tuple(replace(part, index=there[part.index]) for part in result.parts)
-    return replace(result, reference=there[result.reference], parts=parts)
+def _filled(scans: Sequence[Volume | None], mask: Volume | None) -> list[Volume | None]:
+    """The first scan with its lesions filled, if a mask was drawn on it; the others, whose heads moved, as they are."""
+    first = next(scan for scan in scans if scan is not None)
+    return [healed(first, mask) if mask and scan is first else scan for scan in scans]
 
 
-def _single(
-    volume: Volume, model: Model, how: Options, heal: Volume | None, doubt: bool, progress: Progress | None
-) -> Result:
+def _single(volume: Volume, model: Model, how: Options, doubt: bool, progress: Progress | None) -> Result:
     """The T1 of one scan, by our rules or by those of the original."""
-    volume = volume if heal is None else healed(volume, heal)
     if not (rules := rules_of(model, how.compat)):
 
         def ready() -> tuple[Volume, Prepared]:

@@ -11,7 +11,7 @@ import torch
 
 from ..errors import SetupError
 from ..intensity import percentiles
-from ..space import canonical_grid, resample
+from ..space import Shape, canonical_grid, resample
 from ..volume import Volume
 
 INSTALL = "pip install 'isomorph[report]'"
@@ -43,7 +43,7 @@ def draw(volume: Volume, *, like: Volume | None = None, window: tuple[float, flo
     volume : Volume
         The first channel is shown.
     like : Volume, optional
-        Draw the same slices, on the same grid, as of this one.
+        Draw the same slices as of this one.
     window : (low, high), optional
         Intensities shown black and white; the 0.5 and 99.5 percentiles if not given.
 
@@ -58,12 +58,10 @@ def draw(volume: Volume, *, like: Volume | None = None, window: tuple[float, flo
         If matplotlib is missing.
     """
     figure_class, canvas_class = drawing()
-    shape, affine = canonical_grid(volume) if like is None else (like.shape, like.affine)
-    grid = Volume(volume.data[:1].float().cpu(), volume.affine)
-    if grid.shape != tuple(shape) or not np.allclose(grid.affine, affine):
-        grid = resample(grid, shape, affine)
+    where = canonical_grid(volume if like is None else like)
+    grid = _onto(volume, *where)
     low, high = window or tuple(percentiles(grid.data, 0.5, 99.5))
-    guide = (grid if like is None else like).data[0]  # the same slices in both pictures
+    guide = (grid if like is None else _onto(like, *where)).data[0]  # the same slices in both pictures
     figure = figure_class(figsize=(9, 3.2), dpi=DPI, facecolor="black")
     for place, (axis, start, end) in enumerate(PLANES):
         panel = figure.add_axes((place / 3, 0, 1 / 3, 1))
@@ -80,6 +78,13 @@ def draw(volume: Volume, *, like: Volume | None = None, window: tuple[float, flo
     buffer = io.BytesIO()
     canvas_class(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _onto(volume: Volume, shape: Shape, affine: np.ndarray) -> Volume:
+    """The first channel, with axes in the order right, anterior, superior."""
+    grid = Volume(volume.data[:1].float().cpu(), volume.affine)
+    same = grid.shape == tuple(shape) and np.allclose(grid.affine, affine)
+    return grid if same else resample(grid, shape, affine)
 
 
 def _middle(x: torch.Tensor, axis: int) -> int:

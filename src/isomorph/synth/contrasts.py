@@ -62,8 +62,28 @@ def _spin_echo_t1() -> dict[str, float]:
 CONTRAST_TABLES["T1 SE"] = _spin_echo_t1()
 T1S = ("T1", "T1 SE")
 
-# What the network is to produce: MP-RAGE, white matter at 1.
+# What the network is to produce: MP-RAGE, white matter at 1. Its brightness is that of the real T1s that are targets
+# beside the painted ones (six of ds002748, N4, medians in structures): of two kinds the network would give a mean.
 TARGET = "T1"
+_MEASURED = {
+    "cortex": 0.65, "thalamus": 0.90, "caudate": 0.73, "putamen": 0.83, "pallidum": 1.00, "hippocampus": 0.70,
+    "amygdala": 0.71, "accumbens": 0.69, "ventral_dc": 1.00, "brainstem": 1.00, "cerebellar_cortex": 0.71,
+    "cerebellar_white": 1.02,
+}  # fmt: skip
+
+
+def target_means(name: str, *, ill: bool) -> dict[str, float]:
+    """How bright each tissue is in a painted target, white matter at 1.
+
+    Parameters
+    ----------
+    name : one of `CONTRAST_TABLES`
+    ill : bool
+        Whether lesions are to be seen in it. If not, those that a label map shows by itself have healed, too.
+    """
+    means = CONTRAST_TABLES[name] | (_MEASURED if name == TARGET else {})
+    return means if ill else means | {"lesion": means["white"]}
+
 
 CEREBRAL = ("fluid", "cortex", "white", "thalamus", "caudate", "putamen", "hippocampus")
 LIKE = 0.25  # of white matter: how far a T1 of another scanner may lie from the table

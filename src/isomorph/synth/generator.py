@@ -13,7 +13,7 @@ from ..space import reliability
 from ..volume import Volume
 from .anatomy import Strip
 from .channel import Channel, Scan
-from .contrasts import CONTRAST_TABLES, TARGET
+from .contrasts import CONTRAST_TABLES, TARGET, target_means
 from .coordinates import pull
 from .deform import Deform
 from .head import Head
@@ -45,6 +45,7 @@ class Generator:
     reliability: bool = False  # one more input for each channel: where it was measured
     own: Share = 0.0  # share of samples of a head with a real T1 in which a T1-weighted scan is that T1, not painted
     dropout: Share = 0.0  # share of samples of which a random subset of the channels is there
+    leads: bool = False  # the reference is in each subset
     lesions_in_target: bool = False  # else the target is painted as if they had healed
     lesions_in_labels: bool = False  # what is mostly lesion bears the number of one; else that of what was there before
 
@@ -99,9 +100,9 @@ class Generator:
         return Sample(self._image(kept, head), self._truth(scans, target, head), self._labels(head), recipe)
 
     def _kept(self, rng: Random) -> list[bool]:
-        """Which channels are there: all; or any subset but none, each as likely."""
+        """Which channels are there: all; or any subset but none, each as likely, or any with the reference."""
         n = len(self.channels)
-        subset = rng.randrange(1, 1 << n) if rng.random() < self.dropout else -1
+        subset = rng.randrange(1, 1 << n, 2 if self.leads else 1) if rng.random() < self.dropout else -1
         return [bool(subset >> k & 1) for k in range(n)]
 
     def _image(self, scans: list[Scan | None], head: Head) -> Volume:
@@ -126,7 +127,8 @@ class Generator:
             assert clean
             return clean
         labels, lesions, _ = head.reference
-        ill, means = lesions if self.lesions_in_target else None, CONTRAST_TABLES[self.target]
+        ill = lesions if self.lesions_in_target else None
+        means = target_means(self.target, ill=self.lesions_in_target)
         if target is None or self.target != TARGET:
             return paint(labels, means=means, stds=SILENT, seed=0, lesions=ill)
         real = pull(target, head.source, head.grid.affine, mode="bilinear")

@@ -20,7 +20,7 @@ from .texture import texture
 
 Things = tuple[Mapping[str, float] | None, Mapping[str, float] | None]
 AIR = -1000.0  # HU
-FLUID, WHITE, VESSEL = (round(ANCHORS[t] / STEP) for t in ("fluid", "white", "vein"))  # levels that are pure
+WHITE, VESSEL = (round(ANCHORS[t] / STEP) for t in ("white", "vein"))  # levels that are pure
 OUTSIDE = min(EXTRACEREBRAL)
 HEMISPHERES = ((2, 3), (41, 42))
 FALX = 3  # voxels: half of the widest fissure in which the falx is put
@@ -78,7 +78,7 @@ def hounsfield(
     ----------
     .. [1] Kalender, Computed Tomography, 3rd edition, 2011, ISBN 978-3-89578-317-3
     """
-    labels = _without_extremes(x.data.long())
+    labels = _without_glare(x.data.long())
     above = {tissue: mean - AIR for tissue, mean in means.items()}  # paint knows no negative brightness
     fine = {tissue: 0.0 if tissue in COARSE else std for tissue, std in stds.items()}
     y = paint(x.with_data(labels), means=above, stds=fine, seed=seed, lesions=lesions).data + AIR
@@ -90,11 +90,10 @@ def hounsfield(
     return x.with_data(y)
 
 
-def _without_extremes(labels: Tensor) -> Tensor:
-    """Of a real T1 a dark voxel is fluid and not half air, a bright one white matter and not half contrast medium."""
+def _without_glare(labels: Tensor) -> Tensor:
+    """Of a real T1 a bright voxel is white matter and not half contrast medium."""
     level = (labels - CLUSTER) % CLUSTERS
-    pure = torch.where((level > 0) & (level < FLUID), FLUID, level)
-    pure = torch.where((level > WHITE) & (level < VESSEL), WHITE, pure)
+    pure = torch.where((level > WHITE) & (level < VESSEL), WHITE, level)
     return torch.where(labels >= CLUSTER, labels - level + pure, labels)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..config import Recipe
 from ..errors import UsageError
+from ..nets import Cascade
 from ..weights import load_model
 
 FIRST = "stem.weight"  # what sees the inputs of a network, and nothing else
@@ -30,7 +31,8 @@ def begin_with(network: nn.Module, start: str) -> None:
     """Take over the weights of a model [1]_.
 
     A network with further inputs, the last of all, ignores them at first; a last layer with other outputs begins as it
-    is. Where inputs reach layers beside the first one, it is not known which are the new ones: those are refused.
+    is. A cascade for more scans goes on from one for fewer. Where else inputs reach layers beside the first one, it is
+    not known which are the new ones: those are refused.
 
     Parameters
     ----------
@@ -47,7 +49,10 @@ def begin_with(network: nn.Module, start: str) -> None:
     ----------
     .. [1] Yosinski et al., NeurIPS 2014, arXiv:1411.1792
     """
-    own, old = network.state_dict(), load_model(start).network.state_dict()
+    before = load_model(start).network
+    own, old = network.state_dict(), before.state_dict()
+    if isinstance(network, Cascade) and isinstance(before, Cascade) and before.scans < network.scans:
+        old = network.grown(old, before.scans)
     fitting = {key: fitted for key, x in own.items() if (fitted := _fitted(key, old.get(key), x)) is not None}
     taken, all_ = (sum(x.numel() for x in weights.values()) for weights in (fitting, own))
     new = own.keys() - fitting.keys()

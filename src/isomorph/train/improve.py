@@ -24,6 +24,7 @@ from .source import split
 from .validate import DECIDES, validate
 
 CARDS = Path("docs", "model-cards")
+BEFORE = "before.safetensors"  # in the folder of a run: the model that was replaced
 HEADING = "## Runs of `isomorph improve`"
 ABOUT = (
     "Validation before and after, on the same samples of the heads held out; a result that is not better is not kept."
@@ -112,9 +113,10 @@ def improve(
     if not held_out:
         raise UsageError("no head is held out, so nothing says which model is better; see held_out of the recipe.")
     number = len(plan.training.stages) if stage is None else stage
-    trained = train(
-        _shortened(plan, number, minutes), heads, out, start=str(path), resume=resume, workers=workers, report=report
-    )
+    if (out / BEFORE).exists():
+        raise UsageError(f"the run in {out.name} is over, and its model was kept; give another folder.")
+    part = _shortened(plan, number, minutes, runs=len(old.card.get("runs", [])))
+    trained = train(part, heads, out, start=str(path), resume=resume, workers=workers, report=report)
     machine = accelerator(plan.training)
     if not machine.is_main_process:
         return None
@@ -122,17 +124,18 @@ def improve(
     scores = [_scores(which, plan, held_out, machine) for which in (old, new)]
     result = _result(plan, scores, new, machine, stage=number, minutes=minutes)
     if result.kept:
-        _keep(new, old, path, out / "before.safetensors", scores[1], result)
+        _keep(new, old, path, out / BEFORE, scores[1], result)
     _record(_card_file(record, plan, out), plan.name, result)
     return result
 
 
-def _shortened(plan: Recipe, stage: int, minutes: float) -> Recipe:
-    """The recipe with one stage alone, as long as the time that there is."""
+def _shortened(plan: Recipe, stage: int, minutes: float, runs: int) -> Recipe:
+    """The recipe with one stage alone, as long as the time that there is, and samples that no run before has seen."""
     stages = plan.training.stages
     if not 1 <= stage <= len(stages):
         raise UsageError(f"stage {stage} was asked for, the recipe has stages 1 to {len(stages)}.")
-    training = dataclasses.replace(plan.training, stages=(stages[stage - 1],), minutes=minutes)
+    seed = plan.training.seed + runs  # else each run would see the samples of the one before
+    training = dataclasses.replace(plan.training, stages=(stages[stage - 1],), minutes=minutes, seed=seed)
     return dataclasses.replace(plan, training=training)
 
 

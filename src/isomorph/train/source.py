@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from ..config import Recipe, stage_generator
 from ..errors import UsageError
-from ..labels import LESION, brain_mask
+from ..labels import LESIONS, brain_mask
 from ..structures import anatomical
 from .check import MOST
 from .corpus import Head
@@ -81,7 +81,8 @@ class Samples(IterableDataset):
         image, target, labels, _ = generator(there, real, seed, lesions)
         settings = self.recipe.training
         weight = torch.where(brain_mask(labels.data), 1.0, settings.outside)
-        weight = weight.masked_fill(labels.data == LESION, settings.lesions)
+        ill = torch.isin(labels.data, torch.tensor(LESIONS, device=labels.data.device))
+        weight = weight.masked_fill(ill, settings.lesions)
         return Batch(image.data, target.data, weight, labels.data.to(torch.int16))
 
 

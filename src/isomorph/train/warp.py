@@ -9,7 +9,7 @@ import torch
 
 from ..ants import library, to_ants
 from ..labels import brain_mask
-from ..synth.contrasts import CONTRAST_TABLES, TARGET
+from ..synth.contrasts import TARGET, target_means
 from ..synth.generator import SILENT
 from ..synth.mixture import paint
 from ..volume import Volume
@@ -62,4 +62,4 @@ def painted_brain(labels: Volume) -> Volume:
 
 def painted(labels: Volume) -> Volume:
     """The T1 of a label map, white matter at 1."""
-    return paint(labels, means=CONTRAST_TABLES[TARGET], stds=SILENT, seed=0)
+    return paint(labels, means=target_means(TARGET, ill=True), stds=SILENT, seed=0)

@@ -13,6 +13,7 @@ from .file import (
     sharpens,
     shipped,
     synthesises,
+    tomographic,
 )
 from .keras import convert
 
@@ -30,4 +31,5 @@ __all__ = [
     "sharpens",
     "shipped",
     "synthesises",
+    "tomographic",
 ]

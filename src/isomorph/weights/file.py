@@ -156,6 +156,17 @@ def sharpens(card: dict[str, Any]) -> bool:
     return isinstance(card.get("target"), int)
 
 
+def tomographic(card: dict[str, Any]) -> bool:
+    """Whether a model was trained on CT alone, in Hounsfield units.
+
+    Parameters
+    ----------
+    card : dict
+    """
+    generator = card.get("recipe", {}).get("generator", {})
+    return generator.get("contrast", {}).get("kind") == "hounsfield"
+
+
 def shipped() -> list[Path]:
     """Files of the models that come with the package."""
     return sorted(SHIPPED.glob("*.safetensors"))
