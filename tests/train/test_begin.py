@@ -54,5 +54,16 @@ def test_inputs_that_reach_more_than_the_first_layer_are_not_guessed(tmp_path):
     card = {"name": "old", "network": "cascade", "arguments": how, "white_matter": 1.0, "licence": "none", "data": []}
     save_model(tmp_path / "old.safetensors", Cascade(**how).eval(), card, half=False)
     begin_with(Cascade(**how), str(tmp_path / "old.safetensors"))
-    with pytest.raises(UsageError, match="holds another network"):
-        begin_with(Cascade(2, **how), str(tmp_path / "old.safetensors"))
+    for other in (Cascade(2, scans=1, **how), Cascade(4, scans=2, **how), Cascade(2, **how | {"coarse": [16, 16]})):
+        with pytest.raises(UsageError, match="holds another network"):
+            begin_with(other, str(tmp_path / "old.safetensors"))
+
+
+def test_a_cascade_for_more_scans_begins_as_the_one_for_its_reference(tmp_path):
+    how = {"sharp": [8], "coarse": [8, 16], "fine": [8]}
+    one, two = Cascade(2, scans=1, **how).eval(), Cascade(4, scans=2, **how).eval()
+    card = {"name": "old", "network": "cascade", "arguments": {"inputs": 2, "scans": 1, **how}, "white_matter": 1.0}
+    save_model(tmp_path / "old.safetensors", one, card | {"licence": "none", "data": []}, half=False)
+    begin_with(two, str(tmp_path / "old.safetensors"))
+    x = torch.rand(1, 4, 16, 16, 16)
+    assert torch.allclose(two(x), one(x[:, [0, 2]]), atol=1e-6)

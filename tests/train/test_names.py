@@ -64,9 +64,9 @@ def test_a_level_becomes_one_of_a_structure_and_nothing_else_changes():
 def test_what_is_named_is_painted_as_that_structure_or_in_part_as_fluid():
     table = mixture()
     assert torch.allclose(table[CLUSTER:LIMIT].sum(1), torch.ones(LIMIT - CLUSTER))
-    half = table[PUTAMEN + 9]  # 0.45: between fluid, 0.25, and grey matter, 0.6
-    assert half[TISSUES.index("putamen")] == pytest.approx((0.45 - 0.25) / 0.35, abs=1e-4)
-    assert half[TISSUES.index("fluid")] == pytest.approx((0.6 - 0.45) / 0.35, abs=1e-4)
+    half = table[PUTAMEN + 9]  # 0.45: between fluid, up to 0.15, and grey matter, 0.6
+    assert half[TISSUES.index("putamen")] == pytest.approx((0.45 - 0.15) / 0.45, abs=1e-4)
+    assert half[TISSUES.index("fluid")] == pytest.approx((0.6 - 0.45) / 0.45, abs=1e-4)
     for bright in (12, 16, 20, 25):
         assert table[PUTAMEN + bright, TISSUES.index("putamen")] == 1
     means = CONTRAST_TABLES["T2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -52,7 +53,8 @@ def begin_with(network: nn.Module, start: str) -> None:
     before = load_model(start).network
     own, old = network.state_dict(), before.state_dict()
     if isinstance(network, Cascade) and isinstance(before, Cascade) and before.scans < network.scans:
-        old = network.grown(old, before.scans)
+        with suppress(RuntimeError):  # of another shape: refused below
+            old = network.grown(old, before.scans)
     fitting = {key: fitted for key, x in own.items() if (fitted := _fitted(key, old.get(key), x)) is not None}
     taken, all_ = (sum(x.numel() for x in weights.values()) for weights in (fitting, own))
     new = own.keys() - fitting.keys()
