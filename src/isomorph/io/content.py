@@ -112,12 +112,10 @@ def _tomogram(x: Tensor, least: float, most: float) -> tuple[bool, float, list[N
     def share(low: float, high: float) -> float:
         return ((s >= low) & (s <= high)).float().mean().item()
 
-    if least < PADDING and bool((s >= PADDING).any()):  # what lies beyond the gantry says nothing of the scale
-        beyond = share(-4096, -1500)
-        s = s[s >= PADDING]
+    beyond, measured = share(-4096, -1500), s >= PADDING
+    if least < PADDING and bool(measured.any()):  # what lies beyond the gantry says nothing of the scale
+        s = s[measured]
         least = s.min().item()
-    else:
-        beyond = 0.0
     if least < -500 and most > 200:
         air, tissue = beyond + share(-1100, -900), share(-20, 100)
         return air > 0.05 and tissue > 0.03, 0.0, []

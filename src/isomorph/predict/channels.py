@@ -14,7 +14,7 @@ from ..errors import UsageError
 from ..intensity import normalise, robust_range, soft_tissue
 from ..space import field_of_view, reliability, resample
 from ..volume import Volume
-from ..weights import Model, channels
+from ..weights import Model, channels, samples_of
 from .prepare import Prepared, prepare
 from .result import Part
 
@@ -40,7 +40,7 @@ def fit(scans: Sequence[T | None], model: Model) -> list[T | None]:
         said = f"{given} of {len(scans)} were given"
         raise UsageError(f"{model.card['name']} takes 1 to {n} scans of one exam, {said}; give as many.")
     whole = [*scans, *[None] * (n - len(scans))]
-    generator = model.card.get("recipe", {}).get("generator", {})
+    generator = samples_of(model.card)
     if generator.get("leads") and whole[0] is None:
         raise UsageError(f"{model.card['name']} takes its detail from the first scan; give that one.")
     if given < n and not generator.get("dropout", 0):

@@ -146,8 +146,7 @@ def synthesise(
         with thin_slabs(room.values), _stage("segmentation", seconds, progress) as report:
             found = segmented(result.volume, namer, how, scan=shown, target=target, progress=report)
         result = replace(result, segmentation=found, notices=(*result.notices, *found.notices))
-    result = replace(result, seconds=seconds)
-    return _placed(result, shown if grid == "input" else None)
+    return _placed(replace(result, seconds=seconds), shown if grid == "input" else None)
 
 
 def _found(scan: Volume, model: Model, how: Options, seconds: dict[str, float], progress: Progress | None) -> Lesions:

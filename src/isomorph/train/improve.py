@@ -99,11 +99,13 @@ def improve(
     Raises
     ------
     UsageError
-        If there is no time, no such stage or no head held out; and whatever `train` raises.
+        If there is no time, no such stage, no head held out, or the run in `out` is over; and whatever `train` raises.
     """
     if not 0 < minutes < float("inf"):
         raise UsageError(f"{minutes:g} minutes were given; give a time above 0.")
     plan, out = config.load(recipe, changes), Path(out)
+    if (out / BEFORE).exists():
+        raise UsageError(f"the run in {out.name} is over, and its model was kept; give another folder.")
     if threads:
         torch.set_num_threads(threads)
     path = locate(model or plan.name)
@@ -113,8 +115,6 @@ def improve(
     if not held_out:
         raise UsageError("no head is held out, so nothing says which model is better; see held_out of the recipe.")
     number = len(plan.training.stages) if stage is None else stage
-    if (out / BEFORE).exists():
-        raise UsageError(f"the run in {out.name} is over, and its model was kept; give another folder.")
     part = _shortened(plan, number, minutes, runs=len(old.card.get("runs", [])))
     trained = train(part, heads, out, start=str(path), resume=resume, workers=workers, report=report)
     machine = accelerator(plan.training)

@@ -163,8 +163,17 @@ def tomographic(card: dict[str, Any]) -> bool:
     ----------
     card : dict
     """
-    generator = card.get("recipe", {}).get("generator", {})
-    return generator.get("contrast", {}).get("kind") == "hounsfield"
+    return samples_of(card).get("contrast", {}).get("kind") == "hounsfield"
+
+
+def samples_of(card: dict[str, Any]) -> dict[str, Any]:
+    """What the recipe of a model says of its training samples: its table ``generator``; empty where there is none.
+
+    Parameters
+    ----------
+    card : dict
+    """
+    return card.get("recipe", {}).get("generator", {})
 
 
 def shipped() -> list[Path]:
