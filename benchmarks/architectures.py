@@ -32,7 +32,7 @@ from variations import CANDIDATES, INPUTS
 from isomorph import config
 from isomorph.evaluate.metrics import METRICS
 from isomorph.evaluate.table import markdown
-from isomorph.predict.heap import kept_memory
+from isomorph.heap import kept_memory
 from isomorph.predict.memory import most_resident, resident
 from isomorph.train import corpus
 from isomorph.train.loop import OPTIMISERS

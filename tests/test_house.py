@@ -27,6 +27,7 @@ MAY = {
     "profile": set(),
     "place": set(),
     "console": set(),
+    "heap": set(),
     "interrupt": set(),
     "labels": set(),
     "similarity": set(),
@@ -47,9 +48,9 @@ MAY = {
     "config": {"override", "include", "nets", "losses", "synth", "structures", "errors"},
     "report": {"volume", "space", "intensity", "errors", "place", "labels"},
     "train": {"volume", "space", "io", "labels", "losses", "nets", "synth", "config", "weights", "errors", "place"}
-    | {"interrupt", "structures", "ants", "device"},
+    | {"interrupt", "structures", "ants", "device", "heap"},
     "predict": {"volume", "space", "io", "nets", "intensity", "weights", "errors", "interrupt", "align"}
-    | {"profile", "labels", "place", "device"},
+    | {"profile", "labels", "place", "device", "heap"},
 }
 
 # Libraries that read images, and the only files that may know of them.

@@ -14,13 +14,13 @@ import pytest
 import torch
 from phantoms import scan
 
-from isomorph import io
+from isomorph import heap, io
 from isomorph.device import computes_in_bf16
 from isomorph.errors import SetupError, UsageError
 from isomorph.io import save
 from isomorph.nets import Cascade, Compact, Parcels, Residual, UNet
 from isomorph.nets.slabs import FEWER, VALUES, thin_slabs, with_halo
-from isomorph.predict import Options, heap, synthesise
+from isomorph.predict import Options, synthesise
 from isomorph.predict.memory import budget, peak
 from isomorph.volume import Volume
 from isomorph.weights import Model
@@ -146,7 +146,7 @@ def test_memory_that_was_freed_is_kept_until_the_end_and_then_given_back() -> No
     """Pages that are fetched anew are counted by the system."""
     code = """
 import resource, torch
-from isomorph.predict.heap import kept_memory
+from isomorph.heap import kept_memory
 from isomorph.predict.memory import resident
 def faults(times):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -175,7 +175,7 @@ def test_memory_that_is_scarce_is_given_back_at_once_in_small_pieces_too() -> No
     code = """
 import torch
 from contextlib import nullcontext
-from isomorph.predict.heap import spared_memory
+from isomorph.heap import spared_memory
 from isomorph.predict.memory import resident
 for room in (nullcontext, spared_memory):
     torch.ones(30_000_000, dtype=torch.uint8)  # from now on glibc itself takes blocks of less from one heap

@@ -12,6 +12,7 @@ import torch
 
 from ..device import choose_device, choose_precision
 from ..errors import Refusal
+from ..heap import kept_memory, spared_memory
 from ..io import Notice
 from ..nets.slabs import VALUES, thin_slabs
 from ..volume import Volume
@@ -20,7 +21,6 @@ from .channels import fit, registered, together
 from .compat import Rules, passes, rules_of
 from .exam import fused
 from .find import Lesions, finder_for, found, gridded, unshown
-from .heap import kept_memory, spared_memory
 from .lesions import healed, kept
 from .memory import budget
 from .options import OPTIONS, Options, default_model

@@ -13,12 +13,12 @@ import torch
 from .. import io
 from ..device import choose_device, choose_precision
 from ..errors import Refusal
+from ..heap import kept_memory, spared_memory
 from ..nets.slabs import VALUES, thin_slabs
 from ..space import canonical_grid, resample
 from ..volume import Volume
 from ..weights import load_model
 from .batch import Listeners, Tell, run_jobs
-from .heap import kept_memory, spared_memory
 from .intake import read_t1
 from .memory import budget
 from .options import Options

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from ..config import Recipe
 from ..errors import IsomorphError, SetupError
+from ..heap import kept_memory
 from ..interrupt import Interrupted, listening
 from ..nets import build
 from ..weights import read_card, save_model
@@ -91,7 +92,7 @@ def train(
     loader = DataLoader(
         samples, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None, worker_init_fn=deaf
     )
-    with listening() as signals:
+    with listening() as signals, kept_memory():
         try:
             for batch in loader if not run.over else ():
                 with signals.held():  # a signal waits until the step is done
