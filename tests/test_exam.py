@@ -18,14 +18,14 @@ from isomorph.errors import NothingFound, SetupError, UsageError
 from isomorph.nets import Compact
 from isomorph.predict import Options, synthesise
 from isomorph.predict.batch import Listeners
-from isomorph.predict.channels import together
+from isomorph.predict.channels import seats, together
 from isomorph.predict.exam import fused, reference
 from isomorph.predict.plan import plan
 from isomorph.predict.result import Result
 from isomorph.predict.scans import predict_scans
 from isomorph.space import canonical_grid, resample
 from isomorph.volume import Volume
-from isomorph.weights import load_model, save_model
+from isomorph.weights import Model, load_model, save_model
 
 SHIFT = np.array([2.0, -3.0, 1.0])  # mm
 
@@ -340,15 +340,44 @@ def test_a_model_of_several_scans_takes_any_of_them_if_it_learnt_to(tmp_path: Pa
         synthesise([scans[0]] * 3, model, flip=False)
 
 
-@pytest.mark.usefixtures("registration")
-def test_a_model_that_takes_the_detail_of_the_first_scan_needs_that_one(tmp_path: Path) -> None:
-    scans = [head(4.0), head(5.0, axis=1, moved=True)]
+def leading(tmp_path: Path) -> Model:
+    """A model of two scans, the first of which lends its detail."""
     model = load_model(channels_file(tmp_path, 0.5))
     model.card["recipe"]["generator"]["leads"] = True
-    assert len(synthesise(scans, model, flip=False).parts) == 2
-    assert len(synthesise(scans[:1], model, flip=False).parts) == 1
-    with pytest.raises(UsageError, match="detail from the first scan"):
-        synthesise([None, scans[1]], model, flip=False)
+    return model
+
+
+@pytest.mark.usefixtures("registration")
+def test_where_any_order_will_do_the_thinnest_scan_leads(tmp_path: Path) -> None:
+    thick, thin = head(5.0, axis=1), head(4.0, moved=True)
+    results = [synthesise(scans, leading(tmp_path), flip=False) for scans in ([thick, thin], [thin, thick])]
+    assert [result.reference for result in results] == [1, 0]
+    assert [[part.index for part in result.parts] for result in results] == [[0, 1]] * 2
+    assert [result.parts[result.reference].moved for result in results] == [0, 0]
+    assert torch.equal(*(result.volume.data for result in results))
+    assert synthesise([None, thick], leading(tmp_path), flip=False).reference == 1
+
+
+def test_of_scans_as_thin_as_each_other_the_first_leads(tmp_path: Path) -> None:
+    model, scans = leading(tmp_path), [head(4.0, axis=k) for k in range(2)]
+    assert (seats(scans, model), seats([None, *scans], model)) == ([0, 1], [1, 2])
+    slab = scans[0].with_data(scans[0].data[..., : scans[0].shape[-1] // 3])
+    assert seats([slab, scans[1]], model) == [1, 0]  # a slab would cut the others down to it
+
+
+@pytest.mark.usefixtures("registration")
+def test_a_folder_is_an_exam_where_any_order_will_do(tmp_path: Path) -> None:
+    model = leading(tmp_path)
+    path = tmp_path / "leading.safetensors"
+    save_model(path, model.network, model.card)
+    for name, mm in (("a", 5.0), ("b", 3.0)):
+        (tmp_path / "in" / "one").mkdir(parents=True, exist_ok=True)
+        save(head(mm), tmp_path / "in" / "one" / f"{name}.nii.gz")
+    options = Options(model=str(path), exams=True, flip=False, threads=1)
+    summary = predict_scans([tmp_path / "in"], tmp_path / "out", options)
+    assert summary.exit_code == 0, [outcome.message for outcome in summary.outcomes]
+    (card,) = (json.loads(path.read_text()) for path in (tmp_path / "out").rglob("*.json"))
+    assert [(part["file"], part["reference"]) for part in card["exam"]] == [("a.nii.gz", False), ("b.nii.gz", True)]
 
 
 @pytest.mark.usefixtures("registration")

@@ -61,3 +61,15 @@ def aligned(moving: Volume, fixed: Volume) -> Volume:
     there = np.eye(4)  # from where a point is in `fixed` to where it is in `moving`
     there[:3, :3], there[:3, 3] = turn, middle + shift - turn @ middle
     return Volume(moving.data, LPS @ np.linalg.inv(there) @ LPS @ moving.affine)
+
+
+def moved(scan: Volume, placed: Volume) -> float:
+    """How far registration moved the middle of a scan, in mm.
+
+    Parameters
+    ----------
+    scan, placed : Volume
+        Before and after.
+    """
+    middle = np.array([*(np.array(scan.shape) - 1) / 2, 1])
+    return float(np.linalg.norm((placed.affine - scan.affine) @ middle))

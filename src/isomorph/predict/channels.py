@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..align import aligned
+from ..align import aligned, moved
 from ..errors import UsageError
 from ..intensity import normalise, robust_range, soft_tissue
 from ..space import field_of_view, reliability, resample
 from ..volume import Volume
 from ..weights import Model, channels, samples_of
+from .exam import thinnest
 from .prepare import Prepared, prepare
+from .restore import WHITE_MATTER
 from .result import Part
 
-T = TypeVar("T")
 
-
-def fit(scans: Sequence[T | None], model: Model) -> list[T | None]:
-    """The scans in the order of the channels of a model; what is missing at the end is missing.
+def fit(scans: Sequence[object | None], model: Model) -> None:
+    """Refuse an exam that a model cannot take.
 
     Parameters
     ----------
@@ -39,13 +37,40 @@ def fit(scans: Sequence[T | None], model: Model) -> list[T | None]:
     if not 0 < given <= len(scans) <= n:
         said = f"{given} of {len(scans)} were given"
         raise UsageError(f"{model.card['name']} takes 1 to {n} scans of one exam, {said}; give as many.")
-    whole = [*scans, *[None] * (n - len(scans))]
-    generator = samples_of(model.card)
-    if generator.get("leads") and whole[0] is None:
-        raise UsageError(f"{model.card['name']} takes its detail from the first scan; give that one.")
-    if given < n and not generator.get("dropout", 0):
+    if given < n and not samples_of(model.card).get("dropout", 0):
         raise UsageError(f"{model.card['name']} needs all {n} scans of an exam, {given} were given; give them all.")
-    return whole
+
+
+def seats(scans: Sequence[Volume | None], model: Model) -> list[int]:
+    """Which scan each channel gets: as they were given or, if all channels but the reference are alike, the best first.
+
+    Parameters
+    ----------
+    scans : sequence of Volume or None
+        That `fit` lets pass.
+    model : Model
+
+    Returns
+    -------
+    list of int
+        What is missing at the end is missing.
+    """
+    if not interchangeable(model):
+        return list(range(len(scans)))
+    there = {k: scan for k, scan in enumerate(scans) if scan is not None}
+    bright = [x.with_data(WHITE_MATTER * normalise(x.data, *robust_range(x.data))) for x in there.values()]
+    first = list(there)[thinnest(list(there.values()), bright)[0]]
+    return [first, *(k for k in there if k != first)]
+
+
+def interchangeable(model: Model) -> bool:
+    """Whether a model takes the scans of an exam in any order: the first lends its detail, and the others are alike.
+
+    Parameters
+    ----------
+    model : Model
+    """
+    return bool(samples_of(model.card).get("leads"))
 
 
 def together(
@@ -56,7 +81,7 @@ def together(
     Parameters
     ----------
     scans : sequence of Volume or None
-        As `fit` gives them.
+        One for each channel, as far as there are any.
     model : Model
     ct : bool
 
@@ -73,7 +98,7 @@ def together(
     ready = prepare(first, int(getattr(model.network, "multiple", 1)), ct=ct)
     placed = [scan if scan is None or scan is first else aligned(scan, first) for scan in scans]
     images, maps = [], []
-    for scan in placed:
+    for scan in [*placed, *[None] * (channels(model) - len(placed))]:
         if scan is None:
             images.append(torch.zeros_like(ready.image.data))
             maps.append(torch.zeros_like(ready.image.data))
@@ -95,7 +120,10 @@ def _alike(scan: Volume, like: Volume, *, ct: bool) -> Tensor:
 
 
 def registered(
-    scans: Sequence[Volume | None], placed: Sequence[Volume | None], window: tuple[float, float]
+    scans: Sequence[Volume | None],
+    placed: Sequence[Volume | None],
+    order: Sequence[int],
+    window: tuple[float, float],
 ) -> tuple[int, tuple[Part, ...]]:
     """What is told of the scans: which is the reference, and where registration put each.
 
@@ -103,22 +131,12 @@ def registered(
     ----------
     scans, placed : sequences of Volume or None
         Before and after registration.
+    order : sequence of int
+        The places of these scans in the exam, by which they are told.
     window : (low, high)
         Intensities of the reference that became air and bright tissue.
     """
-    there = [(k, a, b) for k, (a, b) in enumerate(zip(scans, placed, strict=True)) if a is not None and b is not None]
+    there = [(k, a, b) for k, a, b in zip(order, scans, placed, strict=True) if a is not None and b is not None]
     share = round(1 / len(there), 4)
-    parts = [Part(k, b.affine, round(moved(a, b), 2), 1.0, share, window) for k, a, b in there]
-    return there[0][0], tuple(parts)
-
-
-def moved(scan: Volume, placed: Volume) -> float:
-    """How far registration moved the middle of a scan, in mm.
-
-    Parameters
-    ----------
-    scan, placed : Volume
-        Before and after.
-    """
-    middle = np.array([*(np.array(scan.shape) - 1) / 2, 1])
-    return float(np.linalg.norm((placed.affine - scan.affine) @ middle))
+    parts = {k: Part(k, b.affine, round(moved(a, b), 2), 1.0, share, window) for k, a, b in there}
+    return there[0][0], tuple(parts[k] for k in sorted(parts))

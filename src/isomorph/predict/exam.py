@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..align import aligned
+from ..align import aligned, moved
 from ..errors import Refusal
 from ..io import Notice
 from ..space import field_of_view, resample
 from ..volume import Volume
-from .channels import moved
 from .find import SURE, Lesions, agreed, unshown
 from .lesions import kept, on_grid
 from .result import Part, Result
@@ -107,21 +106,30 @@ def fused(
 
 
 def reference(scans: Sequence[Volume], t1s: Sequence[Volume]) -> int:
-    """Which scan the others are brought to: of those that hold the whole head one of the thinnest slices.
-
-    Of equally thin ones it is the one that is most like a T1 already.
+    """Which scan the others are brought to: one of `thinnest`, the one that is most like a T1 already.
 
     Parameters
     ----------
     scans, t1s : sequences of Volume
         The scans, and the T1s made of them.
     """
-    most = max(t1s, key=lambda t1: float((t1.data > HEAD).sum()) * math.prod(t1.spacing))
-    head = most.data[0] > HEAD
-    held = [(head & field_of_view(t1, most.shape, most.affine)).sum() for t1 in t1s]
-    thick = {k: max(scans[k].spacing) for k, voxels in enumerate(held) if voxels >= WHOLE * head.sum()}
-    thin = [k for k, mm in thick.items() if mm < EQUAL * min(thick.values())]
+    thin = thinnest(scans, t1s)
     return thin[0] if len(thin) == 1 else max(thin, key=lambda k: _likeness(scans[k], t1s[k]))
+
+
+def thinnest(scans: Sequence[Volume], heads: Sequence[Volume]) -> list[int]:
+    """Which scans have the thinnest slices of those that hold the whole head.
+
+    Parameters
+    ----------
+    scans, heads : sequences of Volume
+        The scans, and the same with white matter at about 110; all lie where their headers say.
+    """
+    most = max(heads, key=lambda x: float((x.data > HEAD).sum()) * math.prod(x.spacing))
+    head = most.data[0] > HEAD
+    held = [(head & field_of_view(x, most.shape, most.affine)).sum() for x in heads]
+    thick = {k: max(scans[k].spacing) for k, voxels in enumerate(held) if voxels >= WHOLE * head.sum()}
+    return [k for k, mm in thick.items() if mm < EQUAL * min(thick.values())]
 
 
 def _registered(scans: Mapping[int, Volume], results: Mapping[int, Result]) -> tuple[int, list[_Placed]]:

@@ -15,6 +15,7 @@ from ..errors import Refusal, UsageError
 from ..volume import Volume
 from ..weights import Model, channels, load_model, read_card, sharpens, synthesises
 from .batch import Listeners, Tell, run_jobs
+from .channels import interchangeable
 from .find import finder_for
 from .intake import outlines, read_exam, read_mask
 from .memory import budget
@@ -104,7 +105,7 @@ class _Synthesis:
         if options.threads is not None:
             torch.set_num_threads(options.threads)
         self.model = synthesises(load_model(options.chosen), exam=any(job.exam for job in jobs))
-        if options.exams and channels(self.model) > 1:
+        if options.exams and channels(self.model) > 1 and not interchangeable(self.model):
             said = f"{self.model.card['name']} takes the scans of an exam in an order, which --exams cannot know"
             raise UsageError(f"{said}; name the files of each exam, or choose a model of single scans.")
         self.segmenter = segmenter_for(options.segmenter if options.measured else False, self.model)

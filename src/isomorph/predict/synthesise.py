@@ -17,7 +17,7 @@ from ..io import Notice
 from ..nets.slabs import VALUES, thin_slabs
 from ..volume import Volume
 from ..weights import Model, channels, load_model, sharpens, synthesises
-from .channels import fit, registered, together
+from .channels import registered, seats, together
 from .compat import Rules, passes, rules_of
 from .exam import fused
 from .find import Lesions, finder_for, found, gridded, unshown
@@ -61,7 +61,7 @@ def synthesise(
     ----------
     volume : Volume, (1, I, J, K), or several of one exam
         Finite, any orientation and voxel size. Several are registered to the best of them. A model that takes several
-        at once gets them in the order of its channels, None for what is missing.
+        at once gets them in the order of its channels, None for what is missing, unless any order will do.
     model : Model or str, optional
         As `load_model` gives it, or what it takes; the model `default` if not given, of a CT the model `ct`.
     ct : bool
@@ -130,7 +130,7 @@ def synthesise(
         fed = _filled(scans, None if keep else lesion_mask)
         present = [scan for scan in fed if scan is not None]
         if several:
-            result = _together(fit(scans, model), model, how, uncertainty, progress)
+            result = _together(scans, model, how, uncertainty, progress)
         elif len(present) > 1:
             result = fused(fed, single, given, find, keep=keep)
         else:
@@ -232,7 +232,9 @@ def _together(
     """The T1 of an exam, with a model that takes all its scans at once."""
     if rules := rules_of(model, how.compat):  # registered through their headers, as the original wants it
         result = _repeated([scan for scan in scans if scan is not None], rules, model, how, progress)
-        return replace(result, parts=registered(scans, scans, result.window)[1])
+        return replace(result, parts=registered(scans, scans, range(len(scans)), result.window)[1])
+    order = seats(scans, model)
+    scans = [scans[k] for k in order]
     placed: list[Volume | None] = []
 
     def ready() -> tuple[Volume, Prepared]:
@@ -241,7 +243,7 @@ def _together(
         return image, prepared
 
     result = _through(ready, model, how, doubt, progress)
-    first, parts = registered(scans, placed, result.window)
+    first, parts = registered(scans, placed, order, result.window)
     return replace(result, reference=first, parts=parts)
 
 
