@@ -1,6 +1,6 @@
 """Is one T1 of three scans better than the T1 of the best scan? Two visits of one patient, weeks apart.
 
-python benchmarks/exam.py ../shared/data [--model default]
+python benchmarks/exam.py ../shared/data [--model default] [--together exam]
 
 Agreement is the correlation in the brain, aligned rigidly. Between visits: the fused T1s with each other, beside the
 T1s of each contrast with each other. Left out: the T1 fused from two contrasts with the T1 of the third at the other
@@ -20,7 +20,7 @@ from isomorph import io
 from isomorph.align import aligned
 from isomorph.evaluate import METRICS
 from isomorph.evaluate.brain import rough_brain_mask
-from isomorph.predict import Result, exam, synthesise
+from isomorph.predict import Result, channels, exam, synthesise
 from isomorph.space import resample
 from isomorph.volume import Volume
 from isomorph.weights import Model, load_model
@@ -48,7 +48,12 @@ class Visits:
             self.scans[key] = Volume(self.scans[key].data, move @ self.scans[key].affine)
             self.results[key] = Result(still, {}, "", "", 1, result.window)
         self.like, self.mask = fixed, rough_brain_mask(fixed)
-        exam.aligned = lambda moving, fixed: moving  # they lie where they belong
+        exam.aligned = channels.aligned = lambda moving, fixed: moving  # they lie where they belong
+
+    def together(self, visit: str, contrasts: tuple[str, ...], model: Model) -> torch.Tensor:
+        """Of several scans by a network that sees them all, on one grid."""
+        made = synthesise([self.scans[visit, contrast] for contrast in contrasts], model).volume
+        return resample(made, self.like.shape, self.like.affine).data[0]
 
     def t1(self, visit: str, contrasts: tuple[str, ...]) -> torch.Tensor:
         """Of one scan or of several, on one grid."""
@@ -66,23 +71,29 @@ class Visits:
 
 def main() -> None:
     """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="default")
+    parser.add_argument("--together", help="a model of several scans")
     options = parser.parse_args()
     visits = Visits(options.data / "real/ms", load_model(options.model))
+    model = load_model(options.together) if options.together else None
     print("between visits")
     for contrasts in (*((c,) for c in CONTRASTS), CONTRASTS):
         a, b = (visits.t1(visit, contrasts) for visit in VISITS)
         print(f"  {'+'.join(contrasts):16s} {visits.agreement(a, b):.4f}", flush=True)
-    print("with the contrast left out, at the other visit: better of the two alone, fused")
+    if model:
+        a, b = (visits.together(visit, CONTRASTS, model) for visit in VISITS)
+        print(f"  {'together':16s} {visits.agreement(a, b):.4f}", flush=True)
+    print("with the contrast left out, at the other visit: better of the two alone, fused" + ", together" * bool(model))
     for (here, there), left in product((VISITS, VISITS[::-1]), CONTRASTS):
         pair = tuple(c for c in CONTRASTS if c != left)
         truth = visits.t1(there, (left,))
-        alone = max(visits.agreement(visits.t1(here, (c,)), truth) for c in pair)
-        print(
-            f"  {here} without {left:6s} {alone:.4f}  {visits.agreement(visits.t1(here, pair), truth):.4f}", flush=True
-        )
+        scores = [max(visits.agreement(visits.t1(here, (c,)), truth) for c in pair)]
+        scores.append(visits.agreement(visits.t1(here, pair), truth))
+        if model:
+            scores.append(visits.agreement(visits.together(here, pair, model), truth))
+        print(f"  {here} without {left:6s}", *(f"{score:.4f}" for score in scores), flush=True)
 
 
 if __name__ == "__main__":

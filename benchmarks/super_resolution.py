@@ -19,7 +19,7 @@ from examination.thin import AXES, truth_of
 from isomorph.demo import compare
 from isomorph.evaluate.thin import thicken
 from isomorph.predict import synthesise
-from isomorph.space import resample
+from isomorph.space import onto
 from isomorph.synth.slices import average_slices
 from isomorph.volume import Volume
 from isomorph.weights import Model, load_model
@@ -29,13 +29,14 @@ def thick(truth: Volume, axis: int, spacing: float, thickness: float) -> Volume:
     """As the generator acquires it, with the middle of the profiles of the recipe."""
     apart, wide = list(truth.spacing), list(truth.spacing)
     apart[axis], wide[axis] = spacing, thickness
-    return average_slices(truth, spacing=apart, thickness=wide, alpha=1.0, offset=[0.5] * 3)
+    edge = [(mm - voxel) / 2 / mm for mm, voxel in zip(apart, truth.spacing, strict=True)]  # the grid of the truth's
+    return average_slices(truth, spacing=apart, thickness=wide, alpha=1.0, offset=edge)
 
 
 def scores(truth: Volume, scan: Volume, model: Model) -> dict[str, dict[str, float]]:
     """Of each method, one person."""
     result = synthesise(scan, model, flip=False).volume
-    return compare(scan, result, resample(truth, result.shape, result.affine))
+    return compare(scan, result, onto(truth, result.shape, result.affine))
 
 
 def main() -> None:

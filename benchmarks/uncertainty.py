@@ -17,7 +17,7 @@ from isomorph.demo import thick_scan
 from isomorph.evaluate.thin import thicken
 from isomorph.predict import synthesise
 from isomorph.predict.uncertainty import FACTOR, LEVEL, speaks
-from isomorph.space import resample, window
+from isomorph.space import onto, window
 from isomorph.volume import Volume
 from isomorph.weights import Model, load_model
 
@@ -26,7 +26,7 @@ def errors(truth: Volume, scan: Volume, model: Model) -> tuple[torch.Tensor, tor
     """Error and half width of the interval in each voxel of the brain, after the line of intensities that fits best."""
     result = synthesise(scan, model, uncertainty=True)
     assert result.uncertainty
-    y = resample(truth, result.volume.shape, result.volume.affine).data[0]
+    y = onto(truth, result.volume.shape, result.volume.affine).data[0]
     mask = y > 5
     x, y = result.volume.data[0][mask], y[mask]
     slope = ((x - x.mean()) * (y - y.mean())).mean() / (x - x.mean()).square().mean()

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from isomorph import cli, config
 from isomorph.errors import NothingFound, Refusal, SetupError, UsageError
-from isomorph.priors import FEWEST, MAD, as_toml, estimate, fit, measure, pairs
+from isomorph.pairs import pairs
+from isomorph.priors import FEWEST, MAD, as_toml, estimate, fit, measure
 from isomorph.synth.measured import Measured
 from isomorph.volume import Volume
 
@@ -175,6 +176,18 @@ def test_a_bad_scan_does_not_stop_the_others(three, tmp_path):
         scan.write_bytes(b"")
     assert estimate(*three, tmp_path / "other.toml") == 5
     assert not (tmp_path / "other.toml").exists()
+
+
+def test_parcels_are_measured_with_what_they_are_parts_of():
+    image, labels = painted()
+    whole = measure(image, labels)
+    parcels = labels.data.clone()
+    for number, part in ((3, 1022), (42, 2035), (2, 251)):
+        inside = torch.where(labels.data == number)
+        half = tuple(axis[::2] for axis in inside)
+        parcels[half] = part
+    assert (parcels != labels.data).any()
+    assert measure(image, labels.with_data(parcels)) == whole
 
 
 def test_pairs_are_made_by_order_or_by_list(three, tmp_path):

@@ -14,7 +14,7 @@ from isomorph.evaluate.statistics import variation
 from isomorph.space import resample
 from isomorph.volume import Volume
 
-from .sheet import MEASURED, Candidate, Case, Cases, Row, Work, mean
+from .sheet import MEASURED, Candidate, Case, Cases, Row, Work, mean, whole_volumes
 
 PART = "real exams"
 CONTRASTS = ("T1W", "T2W", "FLAIR")
@@ -32,7 +32,8 @@ def examined(who: Candidate, patient: str, visits: tuple[str, ...]) -> Case:
     for visit in visits:
         for contrast in CONTRASTS:
             result = who.t1(io.load(folder / f"{patient}_{visit}_{contrast}.nii.gz"))
-            t1s[f"{visit} {contrast}"], sizes[f"{visit} {contrast}"] = result.volume, who.volumes(result.volume)
+            t1s[f"{visit} {contrast}"] = result.volume
+            sizes[f"{visit} {contrast}"] = whole_volumes(who.parts_of(result.volume))
     names = list(t1s)
     fixed = t1s[names[0]]
     still = {name: fixed if x is fixed else aligned(x, fixed) for name, x in t1s.items()}
@@ -69,6 +70,7 @@ def _visits(patient: str, case: Case) -> Iterator[Row]:
 
 
 def _variation(scans: str, volumes: list[dict[str, float]]) -> Row:
-    each = {name: 100 * variation([v[name] for v in volumes]) for name in MEASURED}
+    seen = [name for name in MEASURED if all(name in v for v in volumes)]  # whole, in each scan
+    each = {name: 100 * variation([v[name] for v in volumes]) for name in seen}
     said = f"{mean(list(each.values())):.1f} (" + ", ".join(f"{name} {value:.1f}" for name, value in each.items()) + ")"
     return Row(PART, scans, len(volumes), "volumes: coefficient of variation (%), mean and each", said, "", "within 5")

@@ -78,6 +78,12 @@ def volumes(found: Segmentation) -> dict[str, float]:
     return both | {"brain": found.brain / 1000}
 
 
+def whole_volumes(found: Segmentation) -> dict[str, float]:
+    """Of `volumes`, those of structures that the field of view does not cut."""
+    cut = {name for name in MEASURED if {f"left {name}", f"right {name}"} & set(found.cut)}
+    return {name: ml for name, ml in volumes(found).items() if name in MEASURED and name not in cut}
+
+
 def true_volumes(labels: Volume) -> dict[str, float]:
     """The same, counted in a label map of 1 mm; the lateral ventricle holds its inferior horn and choroid plexus."""
     index = classes(labels.data[0])

@@ -16,7 +16,7 @@ from isomorph import io
 from isomorph.demo import cubic
 from isomorph.evaluate.fit import compared
 from isomorph.evaluate.thin import thicken
-from isomorph.space import canonical_grid, resample
+from isomorph.space import canonical_grid, onto, resample
 from isomorph.train.brightness import bias_corrected
 from isomorph.volume import Volume
 
@@ -33,8 +33,9 @@ WANTED_HIPPOCAMPUS = {5.0: "at most 4, at least 0.97", 7.0: "at most 5, at least
 
 
 def truth_of(path: Path) -> Volume:
-    """A stripped T1 with white matter (its upper mode) near 110, so that metrics have one scale."""
-    return _scaled(io.load(path))
+    """A stripped T1 of 1 mm, axes R, A, S, with white matter (its upper mode) near 110, so that metrics have one scale."""
+    scan = io.load(path)
+    return _scaled(resample(scan, *canonical_grid(scan)))
 
 
 @lru_cache(maxsize=1)
@@ -63,8 +64,7 @@ def cases(who: Candidate) -> Iterator[tuple[str, Work]]:
 
 def thin_volumes(who: Candidate, path: Path) -> Case:
     """Of the scan itself."""
-    truth = truth_of(path)
-    return {"1 mm": who.volumes(resample(truth, *canonical_grid(truth)))}
+    return {"1 mm": who.volumes(truth_of(path))}
 
 
 def thick(who: Candidate, path: Path, axis: int, spacing: float, *, sized: bool) -> Case:
@@ -74,12 +74,13 @@ def thick(who: Candidate, path: Path, axis: int, spacing: float, *, sized: bool)
     t1 = who.t1(scan).volume
     case: Case = {}
     for name, whole in truths.items():
-        truth = resample(whole, t1.shape, t1.affine)
+        truth = onto(
+            whole, t1.shape, t1.affine
+        )  # interpolated, it would be as soft as what is interpolated from slices
         images = {"cubic": cubic(scan, truth).data[0], "isomorph": t1.data[0]}
         case[name] = compared(images, truth.data[0], truth.data[0] > 5, data_range=WHITE)
     if sized:
-        thin = resample(truths["as scanned"], *canonical_grid(truths["as scanned"]))
-        spline = cubic(scan, thin)  # splines overshoot where air begins
+        spline = cubic(scan, truths["as scanned"])  # splines overshoot where air begins
         case["volumes"] = {
             "isomorph": who.volumes(t1),
             "cubic": who.volumes(spline.with_data(spline.data.clamp(min=0))),

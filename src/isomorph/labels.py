@@ -66,6 +66,10 @@ LABELS = {
 FLUID_OUTSIDE = 24
 LESIONS = tuple(label.number for label in LABELS.values() if label.tissue == "lesion")  # that a map shows by itself
 LESION = 77  # of any kind; to FreeSurfer, a hypointensity of white matter
+PARCELS = {  # of the cortex by two atlases, of the white matter below it, of the callosum
+    range(1000, 1036): 3, range(2000, 2036): 42, range(11100, 11176): 3, range(12100, 12176): 42,
+    range(3000, 3036): 2, range(4000, 4036): 41, range(5001, 5002): 2, range(5002, 5003): 41, range(251, 256): 2,
+}  # fmt: skip
 EXTRACEREBRAL = frozenset(n for n in LABELS if n >= 500)
 
 # Intensity clusters: level of a T1 whose fluid, grey and white matter lie at 0.25, 0.6 and 1.
@@ -80,6 +84,17 @@ GREY = (
     "cortex", "thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala", "accumbens", "ventral_dc",
 )  # fmt: skip
 LIMIT = CLUSTER + CLUSTERS * len(GREY)
+
+
+def parcelled(number: int) -> int:
+    """The label that a parcel of FreeSurfer is a part of; other numbers as they are.
+
+    Parameters
+    ----------
+    number : int
+        Of ``aparc+aseg``, ``aparc.a2009s+aseg`` or ``wmparc``, the callosum included.
+    """
+    return next((label for parcels, label in PARCELS.items() if number in parcels), number)
 
 
 def brain_mask(labels: Tensor) -> Tensor:

@@ -44,7 +44,8 @@ def rough_brain_mask(t1: Volume, *, level: float = 55.0, neck: float = 5.0, gap:
     brain = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
     grown = ndimage.distance_transform_edt(~brain, sampling=t1.spacing) <= neck
     closed = ndimage.distance_transform_edt(~(grown & bright), sampling=t1.spacing) <= gap
-    return torch.from_numpy(ndimage.distance_transform_edt(np.pad(closed, 1, mode="edge"))[1:-1, 1:-1, 1:-1] > gap)
+    deep = ndimage.distance_transform_edt(np.pad(closed, 1, mode="edge"), sampling=t1.spacing)
+    return torch.from_numpy(deep[1:-1, 1:-1, 1:-1] > gap)
 
 
 def _ndimage() -> Any:

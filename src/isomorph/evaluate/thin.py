@@ -7,6 +7,8 @@ import torch
 from ..profile import FWHM_PER_SIGMA, sample, smooth
 from ..volume import Volume
 
+ROUNDING = 1e-3  # voxels: a spacing of a header has the digits of float32
+
 
 def thicken(volume: Volume, *, axis: int, spacing: float, thickness: float | None = None) -> Volume:
     """What the scanner would have given with thicker slices.
@@ -25,14 +27,15 @@ def thicken(volume: Volume, *, axis: int, spacing: float, thickness: float | Non
     Returns
     -------
     Volume
-        On a coarser grid, centred on the old one, at the same place in the world.
+        On a coarser grid at the same place in the world, in the middle of the old one, up to half a voxel: slices begin
+        where a voxel does, so that the 1 mm grid of a T1 made of it has the voxel centres of a `volume` of 1 mm.
     """
     voxel, n = volume.spacing[axis], volume.shape[axis]
     width = max(0.0, (thickness or spacing) ** 2 - voxel**2) ** 0.5  # the voxels are already as wide as a voxel
     data = smooth(volume.data, width / FWHM_PER_SIGMA / voxel, axis)
     step = spacing / voxel
-    count = int(n / step)
-    first = ((n - 1) - (count - 1) * step) / 2
+    count = int(n / step + ROUNDING)
+    first = (n - count * step + 2 * ROUNDING) // 2 + (step - 1) / 2
     data = sample(data, first + step * torch.arange(count), axis)
     affine = volume.affine.copy()
     affine[:3, 3] += affine[:3, axis] * first

@@ -137,6 +137,6 @@ def registered(
         Intensities of the reference that became air and bright tissue.
     """
     there = [(k, a, b) for k, a, b in zip(order, scans, placed, strict=True) if a is not None and b is not None]
-    share = round(1 / len(there), 4)
-    parts = {k: Part(k, b.affine, round(moved(a, b), 2), 1.0, share, window) for k, a, b in there}
-    return there[0][0], tuple(parts[k] for k in sorted(parts))
+    first = there[0][0]
+    parts = {k: Part(k, b.affine, round(moved(a, b), 2), window if k == first else None) for k, a, b in there}
+    return first, tuple(parts[k] for k in sorted(parts))

@@ -39,6 +39,7 @@ class _Placed:
     weight: Tensor
     doubt: Tensor | None
     part: Part
+    agreement: float
 
 
 def fused(
@@ -81,7 +82,7 @@ def fused(
     results = {k: single(scan) for k, scan in there.items()}
     best, placed = _registered(there, results)
     here = results[best]
-    used = [p for p in placed if p.part.agreement >= DIFFERENT]
+    used = [p for p in placed if p.agreement >= DIFFERENT]
     if given:
         given = _moved(given, placed[0], there[placed[0].part.index])
     elif find:
@@ -101,7 +102,7 @@ def fused(
         reference=best,
         parts=parts,
         lesions=given,
-        notices=(*(_left_out(part) for part in parts if part.index not in share), *(given.notices if given else ())),
+        notices=(*(_left_out(p) for p in placed if p.part.index not in share), *(given.notices if given else ())),
     )
 
 
@@ -150,7 +151,7 @@ def _registered(scans: Mapping[int, Volume], results: Mapping[int, Result]) -> t
 
 def _agreeing(placed: Sequence[_Placed]) -> int:
     """How many match the reference, which itself does."""
-    return sum(p.part.agreement >= DIFFERENT for p in placed)
+    return sum(p.agreement >= DIFFERENT for p in placed)
 
 
 def _likeness(scan: Volume, t1: Volume) -> float:
@@ -187,7 +188,7 @@ def _placed(index: int, scan: Volume, result: Result, fixed: Volume) -> _Placed:
     doubt = result.uncertainty and resample(Volume(result.uncertainty.data, there.affine), *grid).data[0]
     agreement = 1.0 if still else correlation(y, fixed.data[0], both)
     far = round(moved(scan, Volume(scan.data, affine)), 2)
-    return _Placed(y, weight, doubt, Part(index, affine, far, round(agreement, 4), 0.0, result.window))
+    return _Placed(y, weight, doubt, Part(index, affine, far, result.window, round(agreement, 4), 0.0), agreement)
 
 
 def _moved(lesions: Lesions, placed: _Placed, scan: Volume) -> Lesions:
@@ -261,6 +262,6 @@ def _mean(used: Sequence[_Placed]) -> tuple[Tensor, Tensor | None, list[float]]:
     return mean, own.sqrt(), shares
 
 
-def _left_out(part: Part) -> Notice:
-    said = f"scan {part.index + 1} of the exam does not match the others (correlation {part.agreement:.2f})"
+def _left_out(p: _Placed) -> Notice:
+    said = f"scan {p.part.index + 1} of the exam does not match the others (correlation {p.agreement:.2f})"
     return Notice("W602", f"{said}: left out; is it of the same head?")

@@ -142,7 +142,7 @@ def _part(job: Job, scans: Sequence[Scan | None], result: Result, k: int) -> dic
         "moved_mm": part.moved,
         "agreement": part.agreement,
         "share": part.share,
-        "window": list(part.window),
+        "window": part.window and list(part.window),
     }
 
 

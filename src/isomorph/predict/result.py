@@ -24,20 +24,21 @@ class Part:
         Of the scan, where registration put it.
     moved : mm
         How far registration moved the middle of its field of view.
-    agreement : float
+    window : (low, high) or None
+        Intensities of it that became air and bright tissue. None, as what follows, if a network took all scans at once;
+        that of the reference is known.
+    agreement : float or None
         Correlation, in the head, of its synthetic T1 with that of the reference; 1 for the reference itself.
-    share : float
+    share : float or None
         Of it in the result, 0 if it was left out.
-    window : (low, high)
-        Intensities of it that became air and bright tissue.
     """
 
     index: int
     affine: np.ndarray
     moved: float
-    agreement: float
-    share: float
-    window: tuple[float, float]
+    window: tuple[float, float] | None
+    agreement: float | None = None
+    share: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
