@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from random import Random
 
-from examination.heads import ILL, Painted, head, scan
+from examination.heads import ILL, MAPS, Painted, head, scan
 from examination.painted import overlaps
 from examination.sheet import WHITE, mean
 
@@ -66,7 +66,7 @@ def main() -> None:
     model, single, segmenter = (load_model(name) for name in (options.model, options.single, "segmenter"))
     cases: list[dict[str, dict[str, float]]] = []
     for k in range(options.heads):
-        sick = head(options.data, "painted exams", k, disease=list(ILL)[k % len(ILL)])
+        sick = head(options.data, "painted exams", k, disease=list(ILL)[(k + k // len(MAPS)) % len(ILL)])
         made = t1s(exam(k, sick), model, single)
         cases.append({name: scored(sick, t1, segmenter) for name, t1 in made.items()})
         print(k, *(f"{name} {case['psnr']:.2f}" for name, case in cases[-1].items()), sep="; ", flush=True)

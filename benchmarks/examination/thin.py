@@ -33,7 +33,7 @@ WANTED_HIPPOCAMPUS = {5.0: "at most 4, at least 0.97", 7.0: "at most 5, at least
 
 
 def truth_of(path: Path) -> Volume:
-    """A stripped T1 of 1 mm, axes R, A, S, with white matter (its upper mode) near 110, so that metrics have one scale."""
+    """A stripped T1 of 1 mm, axes in RAS order, white matter (its upper mode) near 110: metrics have one scale."""
     scan = io.load(path)
     return _scaled(resample(scan, *canonical_grid(scan)))
 

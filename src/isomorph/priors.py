@@ -3,8 +3,8 @@
 In each scan the median and 1.4826 times the median absolute deviation of each tissue; the variance scaled from the
 volume of the scan's voxels to that of the training grid, as noise in thick slices is less than in thin ones; a normal
 distribution through the numbers of all scans; its deviations times 5, so that training sees more than was measured
-(doi:10.1016/j.neuroimage.2021.118206). What is painted is smoothed by half a voxel, and a Gaussian profile averages more
-than a box: of a texture of 0.05 in 5 mm slices 0.022 come back, well within deviations that are five times too wide.
+(doi:10.1016/j.neuroimage.2021.118206). What is painted is smoothed by half a voxel, and a Gaussian profile averages
+more than a box: of a texture of 0.05 in 5 mm slices 0.022 come back, within deviations that are five times too wide.
 """
 
 from __future__ import annotations
