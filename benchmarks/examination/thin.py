@@ -74,9 +74,7 @@ def thick(who: Candidate, path: Path, axis: int, spacing: float, *, sized: bool)
     t1 = who.t1(scan).volume
     case: Case = {}
     for name, whole in truths.items():
-        truth = onto(
-            whole, t1.shape, t1.affine
-        )  # interpolated, it would be as soft as what is interpolated from slices
+        truth = onto(whole, t1.shape, t1.affine)  # between its planes it would be as soft as what is interpolated
         images = {"cubic": cubic(scan, truth).data[0], "isomorph": t1.data[0]}
         case[name] = compared(images, truth.data[0], truth.data[0] > 5, data_range=WHITE)
     if sized:
