@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -135,6 +136,10 @@ def test_lesions_from_files(phantom: Volume, phantom_file: Path, tmp_path: Path,
     assert where.read_bytes() == before
     gone = Options(**say | {"lesion_mask": str(tmp_path / "gone.nii.gz")})
     assert predict_scans([phantom_file], tmp_path / "new.nii.gz", gone).outcomes[0].message.startswith("E108 gone.nii")
+    whole = Volume(torch.ones_like(mask.data), mask.affine @ np.diag([1.5, 1.5, 1.5, 1.0]))  # more than half a brain
+    scan_ = Options(**say | {"lesion_mask": str(save(whole, tmp_path / "t1w.nii.gz"))})
+    told = predict_scans([phantom_file], tmp_path / "new.nii.gz", scan_).outcomes[0].message
+    assert re.match(r"E509 t1w.nii.gz is above 0.5 in \d+ ml, more than any lesion; give a mask", told)
     save(scan((64, 72, 12)).with_data(mask.data * 0), where)
     again = predict_scans([phantom_file], tmp_path / "keep.nii.gz", Options(**say, lesions="keep"))
     assert again.outcomes[0].message[:4] == "E705"  # another mask

@@ -323,6 +323,7 @@ def test_the_outputs_of_a_scan_appear_together_or_not_at_all(
         summary = predict_scans([phantom_file], tmp_path / "t1.nii.gz", asked)
     assert summary.exit_code == 6
     assert "E703" in summary.outcomes[0].message
+    assert summary.line.endswith(f": {summary.outcomes[0].message}")  # and not on a line for each of a thousand scans
     assert list(tmp_path.iterdir()) == [phantom_file]
     assert predict_scans([phantom_file], tmp_path / "t1.nii.gz", asked).exit_code == 0
     assert {path.name for path in tmp_path.iterdir()} == {

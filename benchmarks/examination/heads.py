@@ -51,6 +51,11 @@ CONTRASTS |= {"CT": Hounsfield(enhanced=0.0), "64 mT": LowField()}
 CONTRASTS |= {"T1 SE": _table("T1 SE", enhanced=0.5)}  # the last: spacing and axis of a scan go by the place here
 
 
+PORTABLE: dict[str, Step] = {  # of one session; not in the table, whose 64 mT is any of them
+    f"64 mT {name}": LowField(sequences=(f"swoop_{name.lower()}",), weights=(1.0,)) for name in ("T1", "T2")
+}
+
+
 class Painted(NamedTuple):
     """A head, and what should come out of each of its scans."""
 
@@ -88,11 +93,11 @@ def scan(who: Painted, contrast: str, axis: int, spacing: float, rng: Random, *,
     The same numbers are drawn whether or not the lesions are there. The slices begin at the edge of the head's grid, so
     that the 1 mm grid of prediction is that of the truth and nothing has to be interpolated to be compared.
     """
-    step = CONTRASTS[contrast]
+    step = (CONTRASTS | PORTABLE)[contrast]
     image = step.effect(who.labels, **step.draw(rng), lesions=who.lesions if ill else None)
     apart = [1.0, 1.0, 1.0]
     apart[axis] = spacing
-    apart = list(FIELD) if contrast == "64 mT" else apart
+    apart = list(FIELD) if isinstance(step, LowField) else apart
     how = {
         "spacing": apart,
         "thickness": [min(mm, THICKEST) for mm in apart],

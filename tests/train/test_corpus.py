@@ -188,6 +188,12 @@ def test_an_unknown_recipe_is_refused_before_the_work(data, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_name_that_is_not_there_is_told_before_heads_are_prepared(data, tmp_path):
+    with pytest.raises(UsageError, match=r"held_out names \['d'\]"):
+        run.run("default", data, tmp_path / "run", changes=("held_out=['a', 'd']",))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(("held", "lender"), [("a", "b"), ("b", "a")])
 def test_training_on_a_folder_that_is_not_prepared_spares_what_it_holds_out(held, lender, data, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "train", lambda plan, heads, out, **options: heads)

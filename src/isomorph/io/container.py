@@ -125,7 +125,7 @@ def refuse_foreign(start: bytes, *, dicom: bytes = b"") -> None:
     if text.startswith((b"<!doctype html", b"<html")):
         raise Refusal("E103", "the file is an HTML page, so the download failed", "fetch it again")
     if dicom == b"DICM":
-        raise Refusal("E102", "the file is one DICOM slice", "give the folder of the whole series")
+        raise Refusal("E102", "the file is one DICOM slice", "convert the whole series to NIfTI, by dcm2niix")
     what = next((name for magic, name in FOREIGN if start.startswith(magic)), None)
     if what is None and text and all(9 <= b <= 126 for b in start[:64]):
         what = "a text file"

@@ -101,7 +101,7 @@ def look(x: Tensor, spacing: tuple[float, float, float], *, ct: bool = False, th
     gaps = [n for n in _gaps(profiles) if n.code == "W507" or modality == "mr"]
     notices += gaps
     if not (gaps or thin or modality == "ct") and _brain_only(x, least, low, high, spacing):
-        notices.append(Notice("W509", "the skull seems to be stripped: skull and scalp in the output are invented"))
+        notices.append(Notice("W509", "the skull seems to be stripped: the T1 shows none, or one that is invented"))
     return Look(modality, volume, coverage, ceiling, offset, tuple(notices))
 
 

@@ -178,7 +178,7 @@ class _Run(Generic[Made]):
     def summary(self, why: str, code: int) -> Summary:
         """All outcomes in the order of the inputs; what was not reached says why."""
         rest = {job: Outcome(name=job.name, status="not_run", message=why) for job in self.jobs}
-        return Summary([(rest | self.outcomes)[job] for job in self.jobs], code)
+        return Summary([(rest | self.outcomes)[job] for job in self.jobs], code, why)
 
 
 def trouble(job: Job, error: Exception) -> Outcome:

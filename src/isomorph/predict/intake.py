@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from .options import Options
 from .plan import Job
 
 STRICT = ("W4", "W5")  # warnings about geometry and content
+LARGEST = 700.0  # ml: half a brain
 STRIPPED = "W509"  # the skull: no matter to the structures of a T1
 TOMOGRAM = Notice("W510", "looks like a CT in Hounsfield units, treated as MR; give --ct if it is one")
 
@@ -144,7 +146,11 @@ def read_mask(options: Options) -> Volume | None:
     if options.lesion_mask is None:
         return None
     with _of(options.lesion_mask):
-        return io.load(options.lesion_mask, kind="image")
+        mask = io.load(options.lesion_mask, kind="image")
+        ml = float((mask.data > 0.5).sum()) * math.prod(mask.spacing) / 1000
+        if ml > LARGEST:
+            raise Refusal("E509", f"is above 0.5 in {ml:.0f} ml, more than any lesion", "give a mask, not a scan")
+        return mask
 
 
 def _accepted(path: Path, options: Options) -> io.Scan:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..errors import SetupError
+
 STATUSES = ("done", "done_with_warnings", "skipped", "refused", "failed", "not_run")
 BAD = ("refused", "failed")
 WORDS = {
@@ -64,10 +66,13 @@ class Summary:
     outcomes : sequence of Outcome
         One for each input.
     exit_code : int
+    why : str
+        The run ended before it had seen all of them; empty if it did not.
     """
 
     outcomes: Sequence[Outcome]
     exit_code: int
+    why: str = ""
 
     @property
     def line(self) -> str:
@@ -75,7 +80,8 @@ class Summary:
         counts = Counter(outcome.status for outcome in self.outcomes)
         parts = ", ".join(f"{counts[s]} {s.replace('_', ' ')}" for s in STATUSES if counts[s])
         scans = "1 scan" if len(self.outcomes) == 1 else f"{len(self.outcomes)} scans"
-        return f"{scans}: {parts}; exit code {self.exit_code}: {WORDS[self.exit_code]}"
+        words = WORDS[self.exit_code] + (f": {self.why}" if self.why and self.exit_code == SetupError.exit_code else "")
+        return f"{scans}: {parts}; exit code {self.exit_code}: {words}"
 
 
 def exit_code(bad: int, seen: int) -> int:

@@ -66,7 +66,7 @@ def gather(inputs: Inputs) -> tuple[list[Path], list[Path]]:
         raise NothingFound(f"no such file or folder: {said}; check the path.")
     sources, ours = io.survey(inputs)
     if not sources and not ours:
-        raise NothingFound(f"no image in {said}; give scans or their folder.")
+        raise NothingFound(f"no image in {said}; give scans or their folder, and convert DICOM to NIfTI first.")
     return sources, ours
 
 

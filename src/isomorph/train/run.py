@@ -12,9 +12,9 @@ import torch
 from .. import config
 from ..weights import locate
 from .begin import origin
-from .corpus import load, prepare
+from .corpus import available, load, prepare
 from .loop import train
-from .source import spared
+from .source import spared, spell
 
 
 def run(
@@ -53,6 +53,7 @@ def run(
         torch.set_num_threads(threads)
     if not resume and (begins := origin(plan, start)):
         locate(begins)  # before data are prepared for an hour
+    spell(plan, available(data))
     if not any(Path(data).glob("*.safetensors")):
         spare = partial(spared, plan)
         data = prepare(data, Path(out) / "corpus", spare=spare, report=lambda line: report({"note": line}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from random import Random
 from typing import NamedTuple
@@ -100,10 +100,7 @@ def split(
         If a head to be held out is not there (a misspelt name would be trained on), or none is left to train on.
     """
     held = set(recipe.held_out)
-    if missing := sorted(held - {head.name for head in heads}):
-        raise UsageError(
-            f"held_out names {missing[:3]}, which the corpus does not hold; --set held_out=[] to hold none."
-        )
+    spell(recipe, [head.name for head in heads])
     fit = [head for head in heads if share(head.name, recipe.weights) > 0]
     if recipe.kind == "segmentation":
         fit = [head for head in fit if anatomical(head.labels.data) > 0]
@@ -116,6 +113,24 @@ def split(
     if len(trained) < len(rest):
         report(f"{worn}, and are passed over")
     return trained, [head for head in fit if head.name in held]
+
+
+def spell(recipe: Recipe, names: Iterable[str]) -> None:
+    """Refuse a recipe that holds out heads that are not there: a misspelt name would be trained on.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    names : of all heads
+
+    Raises
+    ------
+    UsageError
+    """
+    if missing := sorted(set(recipe.held_out) - set(names)):
+        raise UsageError(
+            f"held_out names {missing[:3]}, which the corpus does not hold; --set held_out=[] to hold none."
+        )
 
 
 def spared(recipe: Recipe, name: str) -> bool:
