@@ -356,6 +356,8 @@ def test_where_any_order_will_do_the_thinnest_scan_leads(tmp_path: Path) -> None
     assert [result.parts[result.reference].moved for result in results] == [0, 0]
     assert torch.equal(*(result.volume.data for result in results))
     assert synthesise([None, thick], leading(tmp_path), flip=False).reference == 1
+    one = synthesise(thick, leading(tmp_path), flip=False)  # by itself, and so in a folder of scans
+    assert torch.equal(one.volume.data, synthesise([thick], leading(tmp_path), flip=False).volume.data)
 
 
 def test_of_scans_as_thin_as_each_other_the_first_leads(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..intensity import normalise, robust_range, soft_tissue
 from ..space import field_of_view, reliability, resample
 from ..volume import Volume
-from ..weights import Model, channels, samples_of
+from ..weights import Model, channels, interchangeable, samples_of
 from .exam import thinnest
 from .prepare import Prepared, prepare
 from .restore import WHITE_MATTER
@@ -61,16 +61,6 @@ def seats(scans: Sequence[Volume | None], model: Model) -> list[int]:
     bright = [x.with_data(WHITE_MATTER * normalise(x.data, *robust_range(x.data))) for x in there.values()]
     first = list(there)[thinnest(list(there.values()), bright)[0]]
     return [first, *(k for k in there if k != first)]
-
-
-def interchangeable(model: Model) -> bool:
-    """Whether a model takes the scans of an exam in any order: the first lends its detail, and the others are alike.
-
-    Parameters
-    ----------
-    model : Model
-    """
-    return bool(samples_of(model.card).get("leads"))
 
 
 def together(

@@ -13,9 +13,8 @@ from .. import io
 from ..device import choose_device
 from ..errors import Refusal, UsageError
 from ..volume import Volume
-from ..weights import Model, channels, load_model, read_card, sharpens, synthesises
+from ..weights import Model, channels, interchangeable, load_model, read_card, sharpens, synthesises
 from .batch import Listeners, Tell, run_jobs
-from .channels import interchangeable
 from .find import finder_for
 from .intake import outlines, read_exam, read_mask
 from .memory import budget

@@ -135,15 +135,26 @@ def synthesises(model: Model, *, exam: bool = False) -> Model:
     Raises
     ------
     SetupError
-        If it gives labels, or wants several scans at once.
+        If it gives labels, or wants several scans at once, and one alone would not do.
     """
     name = model.card.get("name", "this model")
     if model.card.get("kind", "synthesis") != "synthesis":
         raise SetupError(f"E906 {name} gives labels, not an image; choose a model that synthesises.")
     scans = channels(model)
-    if scans != 1 and not exam:
+    if scans != 1 and not exam and not interchangeable(model):
         raise SetupError(f"E906 {name} wants {scans} scans of one exam; choose a model for single scans.")
     return model
+
+
+def interchangeable(model: Model) -> bool:
+    """Whether a model takes the scans of an exam in any order, or one alone: the reference lends its detail, and all
+    others are alike.
+
+    Parameters
+    ----------
+    model : Model
+    """
+    return bool(samples_of(model.card).get("leads"))
 
 
 def sharpens(card: dict[str, Any]) -> bool:
