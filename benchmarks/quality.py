@@ -10,14 +10,15 @@ numbers add cases to those that are there. What is measured, and how: docs/exami
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from examination import atrophy, exams, painted, precision, thin
-from examination.heads import CONTRASTS
+from examination.heads import CONTRASTS, MAPS
 from examination.sheet import HEADER, Candidate, Ledger, run
 
 from isomorph.evaluate.table import markdown
-from isomorph.weights import load_model
+from isomorph.weights import Model, load_model
 
 PARTS = {"thin": thin, "painted": painted, "exams": exams, "atrophy": atrophy, "precision": precision}
 
@@ -48,11 +49,19 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def not_held_out(model: Model) -> list[str]:
+    """Who is examined here, and may have been trained on."""
+    examined = [*MAPS, *(f"sub-{k}_T1w" for k in thin.PEOPLE)]
+    return sorted(set(examined) - set(model.card.get("recipe", {}).get("held_out", [])))
+
+
 def main() -> None:
     """Run what is missing, then print the table of all that is there."""
     given = arguments()
     model, segmenter = load_model(given.model), load_model(given.segmenter)
     full = load_model(given.full) if given.full else None
+    if seen := not_held_out(model):
+        print(f"{model.card['name']} holds out none of {seen}: of these it may repeat what it knows", file=sys.stderr)
     flip = not given.no_flip
     sizes = {"people": given.people, "heads": given.heads, "patients": given.patients, "turned": given.turned}
     who = Candidate(given.data, model, segmenter, flip, full, contrasts=given.contrasts, **sizes)
