@@ -36,6 +36,7 @@ ILL = {
 }
 BIAS = Bias(strength=(0.0, 0.2))
 NOISE = (0.005, 0.02)  # of the brightest tissue
+NOISE_FIELD = (0.01, 0.05)  # at 64 mT, as in the recipe `hyperfine`
 THICKEST = 5.0  # mm: beyond this spacing there are gaps between the slices
 FIELD = [1.6, 1.6, 5.0]  # mm, of the portable scanner
 
@@ -109,7 +110,8 @@ def scan(who: Painted, contrast: str, axis: int, spacing: float, rng: Random, *,
         image = Gantry.effect(image, **gantry | how)
     else:
         image = BIAS.effect(image, **BIAS.draw(rng))
-        image = thick_slices(image, **how, sigma=rng.uniform(*NOISE), seed=seed(rng))
+        noise = NOISE_FIELD if isinstance(step, LowField) else NOISE
+        image = thick_slices(image, **how, sigma=rng.uniform(*noise), seed=seed(rng))
     whole = [min(n, int(m / mm + 1e-6)) for n, m, mm in zip(image.shape, who.labels.shape, apart, strict=True)]
     return window(image, [0, 0, 0], whole)
 
