@@ -58,7 +58,9 @@ def t1s(scans: dict[str, Volume], model: Model, single: Model) -> dict[str, Volu
 
 def leading(group: list[Volume], model: Model, first: Volume) -> Result:
     """All scans together, this one as the reference: they are equally thin, and the first leads."""
-    return synthesise([first, *(x for x in group if x is not first)], model)
+    result = synthesise([first, *(x for x in group if x is not first)], model)
+    assert result.reference == 0, "another scan leads"
+    return result
 
 
 def scored(sick: Painted, t1: Volume, segmenter: Model) -> dict[str, float]:

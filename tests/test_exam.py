@@ -25,7 +25,7 @@ from isomorph.predict.result import Result
 from isomorph.predict.scans import predict_scans
 from isomorph.space import canonical_grid, resample
 from isomorph.volume import Volume
-from isomorph.weights import Model, load_model, save_model
+from isomorph.weights import Model, interchangeable, load_model, save_model
 
 SHIFT = np.array([2.0, -3.0, 1.0])  # mm
 
@@ -355,6 +355,8 @@ def test_where_any_order_will_do_the_thinnest_scan_leads(tmp_path: Path) -> None
     assert [[part.index for part in result.parts] for result in results] == [[0, 1]] * 2
     assert [result.parts[result.reference].moved for result in results] == [0, 0]
     assert torch.equal(*(result.volume.data for result in results))
+    assert [(part.agreement, part.share) for part in results[0].parts] == [(None, None)] * 2
+    assert [part.window is None for part in results[0].parts] == [True, False]
     assert synthesise([None, thick], leading(tmp_path), flip=False).reference == 1
     one = synthesise(thick, leading(tmp_path), flip=False)  # by itself, and so in a folder of scans
     assert torch.equal(one.volume.data, synthesise([thick], leading(tmp_path), flip=False).volume.data)
@@ -362,9 +364,27 @@ def test_where_any_order_will_do_the_thinnest_scan_leads(tmp_path: Path) -> None
 
 def test_of_scans_as_thin_as_each_other_the_first_leads(tmp_path: Path) -> None:
     model, scans = leading(tmp_path), [head(4.0, axis=k) for k in range(2)]
-    assert (seats(scans, model), seats([None, *scans], model)) == ([0, 1], [1, 2])
+    assert (seats(scans, model), seats([None, scans[0]], model)) == ([0, 1], [1])
     slab = scans[0].with_data(scans[0].data[..., : scans[0].shape[-1] // 3])
     assert seats([slab, scans[1]], model) == [1, 0]  # a slab would cut the others down to it
+
+
+@pytest.mark.parametrize(
+    ("samples", "card"),
+    [
+        ({"leads": False}, {}),
+        ({"dropout": 0.0}, {}),
+        ({"channels": [{}, {"contrast": {"tables": ["T2"]}}]}, {}),
+        ({}, {"target": 0}),
+    ],
+)
+def test_where_channels_are_not_alike_scans_stay_in_order(tmp_path: Path, samples: dict, card: dict) -> None:
+    model = leading(tmp_path)
+    assert interchangeable(model)
+    model.card["recipe"]["generator"] |= samples
+    model.card.update(card)
+    assert not interchangeable(model)
+    assert seats([head(5.0), head(3.0)], model) == [0, 1]
 
 
 @pytest.mark.usefixtures("registration")

@@ -31,6 +31,9 @@ def paired(root: Path, scans: list[str], maps: list[str]) -> dict[str, str]:
         (["9.nii", "10.nii"], ["map of 9.nii", "map of 10.nii"]),  # nothing but order
         (["2/norm.mgz", "10/norm.mgz"], ["2/aseg.mgz", "10/aseg.mgz"]),
         (["one.nii"], ["other.nii"]),
+        (["1²3.nii", "4.nii"], ["a.nii", "b.nii"]),
+        (["sub-1/norm.mgz", "sub-10/norm.mgz"], ["sub-1/aseg.mgz", "sub-10/aseg.mgz"]),
+        (["sub-1_ses-1_T1w.nii", "sub-2_ses-1_T1w.nii"], ["sub-1_dseg.nii", "sub-2_dseg.nii"]),
     ],
 )
 def test_people_stay_together(tmp_path, scans, maps):
@@ -38,12 +41,24 @@ def test_people_stay_together(tmp_path, scans, maps):
 
 
 @pytest.mark.parametrize(
-    ("scans", "maps", "said"),
+    ("scans", "maps"),
     [
-        (["a.nii", "b.nii"], ["a_seg.nii", "c_seg.nii"], "c_seg.nii is not the one segmentation"),
-        (["a.nii", "b.nii"], ["a_1.nii", "a_2.nii"], "a_1.nii is not the one segmentation"),
+        (["a.nii", "b.nii"], ["a_seg.nii", "c_seg.nii"]),
+        (["a.nii", "b.nii"], ["a_1.nii", "a_2.nii"]),
+        (["1.nii", "2.nii"], ["10_seg.nii", "2_seg.nii"]),
+        (["sub-1_T1w.nii", "sub-2_T1w.nii"], ["sub-10_dseg.nii", "sub-2_dseg.nii"]),
+        (["sub-1_T1w.nii", "sub-1_T2w.nii", "sub-2_T1w.nii"], ["sub-1_dseg.nii", "sub-2_dseg.nii", "sub-2_x_dseg.nii"]),
+        (["sub-1_ses-1.nii", "sub-1_ses-2.nii"], ["sub-1_dseg.nii", "sub-2_dseg.nii"]),
+        (["sub-1/norm.mgz", "sub-2/norm.mgz"], ["sub-2/aseg.mgz", "sub-3/aseg.mgz"]),
     ],
 )
-def test_names_that_contradict_each_other_are_told(tmp_path, scans, maps, said):
-    with pytest.raises(UsageError, match=said):
+def test_names_that_do_not_tell_are_no_order(tmp_path, scans, maps):
+    with pytest.raises(UsageError, match=r"give two \.txt lists"):
         pairs(*folders(tmp_path, scans, maps))
+
+
+def test_a_folder_and_a_list_are_in_no_common_order(tmp_path):
+    scans, _ = folders(tmp_path, ["1.nii", "2.nii"], ["x.nii"])
+    (tmp_path / "maps.txt").write_text("a.nii\nb.nii\n")
+    with pytest.raises(UsageError, match="a folder and a list"):
+        pairs(scans, tmp_path / "maps.txt")

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from isomorph import cli, config
 from isomorph.errors import NothingFound, Refusal, SetupError, UsageError
+from isomorph.labels import parcelled
 from isomorph.pairs import pairs
 from isomorph.priors import FEWEST, MAD, as_toml, estimate, fit, measure
 from isomorph.synth.measured import Measured
@@ -176,6 +177,17 @@ def test_a_bad_scan_does_not_stop_the_others(three, tmp_path):
         scan.write_bytes(b"")
     assert estimate(*three, tmp_path / "other.toml") == 5
     assert not (tmp_path / "other.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "whole"),
+    [
+        *((1000, 3), (1035, 3), (1036, 1036), (2035, 42), (11100, 3), (11175, 3), (12175, 42), (12176, 12176)),
+        *((3035, 2), (4000, 41), (5001, 2), (5002, 41), (5003, 5003), (251, 2), (255, 2), (256, 256), (17, 17)),
+    ],
+)
+def test_a_parcel_is_part_of_a_structure(number, whole):
+    assert parcelled(number) == whole
 
 
 def test_parcels_are_measured_with_what_they_are_parts_of():

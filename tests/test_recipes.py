@@ -80,6 +80,7 @@ def test_a_recipe_fits_the_model_it_goes_on_from(name):
 @pytest.mark.parametrize(("name", "scans"), [("ct", 1), ("lowfield", 2), ("exam", 3)])
 def test_what_goes_on_from_the_default_model_has_its_network_and_holds_out_its_people(name, scans):
     recipe, default = config.load(name), config.load("default")
+    assert recipe.network.kind == default.network.kind
     assert recipe.network.arguments == default.network.arguments | {"inputs": 2 * scans, "scans": scans}
     assert recipe.held_out == default.held_out
     assert recipe.start == "default"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import io
@@ -12,15 +12,15 @@ from .errors import NothingFound, UsageError, escape
 from .io.names import suffix
 
 PathLike = str | os.PathLike[str]
-PERSON = re.compile(r"sub-[^_]+(_ses-[^_]+)?")  # how a BIDS name begins
+LISTS = "give two .txt lists, which are paired line by line"
 
 
 def pairs(images: PathLike, labels: PathLike) -> list[tuple[Path, Path]]:
     """Scans, each with its segmentation.
 
     Two files are a pair, and two ``.txt`` files are paired line by line. Of two folders, a segmentation belongs to the
-    scan whose name its own begins with, or to that of the same person and session by BIDS; if no name says so, they
-    are paired in their order, in which 2 comes before 10.
+    scan whose name its own begins with, or to that of the same person and session by BIDS. Only where no name says
+    anything they are paired in their order, in which 2 comes before 10.
 
     Parameters
     ----------
@@ -32,47 +32,77 @@ def pairs(images: PathLike, labels: PathLike) -> list[tuple[Path, Path]]:
     NothingFound
         If there is no scan, or no segmentation.
     UsageError
-        If there are not as many of one as of the other, or some names belong together and others do not.
+        If there are not as many of one as of the other, or their names do not tell which belong together.
     """
-    scans, maps = _listed(Path(images)), _listed(Path(labels))
+    images, labels = Path(images), Path(labels)
+    scans, maps = _listed(images), _listed(labels)
     if len(scans) != len(maps):
         raise UsageError(f"{len(scans)} scans and {len(maps)} segmentations; give one segmentation for each scan.")
-    if not (Path(images).is_dir() and Path(labels).is_dir()):
+    if not images.is_dir() and not labels.is_dir():
         return list(zip(scans, maps, strict=True))
-    partly: Path | None = None
-    for name in (_name, _person):
-        owners = _owners(scans, maps, name)
-        if sorted(owners) == list(range(len(scans))):
-            return sorted((scans[owner], map_) for owner, map_ in zip(owners, maps, strict=True))
-        if max(owners) >= 0:
-            partly = next(m for k, m in enumerate(maps) if owners[k] < 0 or owners.count(owners[k]) > 1)
-    if partly:
-        said = f"by its name {escape(partly.name)} is not the one segmentation of one scan, as others are"
-        raise UsageError(f"{said}; rename it, or give two .txt lists, paired line by line.")
+    if not (images.is_dir() and labels.is_dir()) and len(scans) > 1:
+        raise UsageError(f"a folder and a list; give two folders, or {LISTS}.")
+    said = _by_name(scans, maps)
+    for sessions in (True, False):
+        said = said or _by_person(scans, maps, images, labels, sessions=sessions)
+    if said:
+        return said
+    people = [_person(path, images) for path in scans] + [_person(path, labels) for path in maps]
+    if len(scans) > 1 and any(people):
+        raise UsageError(f"names do not tell which of {len(maps)} segmentations belongs to which scan; {LISTS}.")
     return list(zip(sorted(scans, key=_natural), sorted(maps, key=_natural), strict=True))
 
 
-def _owners(scans: Sequence[Path], maps: Sequence[Path], name: Callable[[Path], str]) -> list[int]:
-    """The scan with the longest name that that of each segmentation begins with; -1 if there is none."""
-    keys = {name(scan): k for k, scan in enumerate(scans)}
-    if len(keys) < len(scans):  # the same name in many folders
-        return [-1] * len(maps)
-    fits = [[key for key in keys if name(map_).startswith(key)] for map_ in maps]
-    return [keys[max(known, key=len)] if known else -1 for known in fits]
+def _by_name(scans: Sequence[Path], maps: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Pairs by the longest name of a scan that a segmentation's begins with; none if no name says so.
+
+    Raises
+    ------
+    UsageError
+        If some do and some do not.
+    """
+    names = {_bare(scan): scan for scan in scans}
+    if len(names) < len(scans):  # the same name in many folders
+        return []
+    found: dict[Path, Path] = {}
+    for map_ in maps:
+        end = _bare(map_)
+        fits = [n for n in names if end.startswith(n) and not end[len(n) : len(n) + 1].isalnum()]
+        if fits:
+            found.setdefault(names[max(fits, key=len)], map_)
+    if 0 < len(found) < len(maps):
+        stray = next(map_ for map_ in maps if map_ not in found.values())
+        raise UsageError(f"by its name {escape(stray.name)} is of no scan, or of one that has another; {LISTS}.")
+    return sorted(found.items())
 
 
-def _name(path: Path) -> str:
+def _by_person(
+    scans: Sequence[Path], maps: Sequence[Path], images: Path, labels: Path, *, sessions: bool
+) -> list[tuple[Path, Path]]:
+    """Pairs of one person, and session; none unless each has one of both."""
+    here, there = (
+        {_person(path, root, sessions=sessions): path for path in paths}
+        for paths, root in ((scans, images), (maps, labels))
+    )
+    whole = len(here) == len(there) == len(scans) and here.keys() == there.keys() and "" not in here
+    return [(here[key], there[key]) for key in sorted(here)] if whole else []
+
+
+def _person(path: Path, root: Path, *, sessions: bool = True) -> str:
+    """Who a BIDS path is about, and when."""
+    inside = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    found = [re.search(rf"(?<![a-zA-Z0-9]){word}-[a-zA-Z0-9]+", inside) for word in ("sub", "ses")[: 1 + sessions]]
+    return " ".join(match.group() for match in found if match)
+
+
+def _bare(path: Path) -> str:
     return path.name[: len(path.name) - len(suffix(path))]
-
-
-def _person(path: Path) -> str:
-    found = PERSON.match(path.name)
-    return found.group() if found else _name(path)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
     """Numbers by their size."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.as_posix()) if part]
+    parts = [part for part in re.split(r"([0-9]+)", path.as_posix()) if part]
+    return [(int(part), "") if part[0] in "0123456789" else (-1, part) for part in parts]
 
 
 def _listed(path: Path) -> list[Path]:

@@ -27,7 +27,7 @@ def thicken(volume: Volume, *, axis: int, spacing: float, thickness: float | Non
     Returns
     -------
     Volume
-        On a coarser grid at the same place in the world, in the middle of the old one, up to half a voxel: slices begin
+        On a coarser grid at the same place in the world, in the middle of the old one, up to a voxel: slices begin
         where a voxel does, so that the 1 mm grid of a T1 made of it has the voxel centres of a `volume` of 1 mm.
     """
     voxel, n = volume.spacing[axis], volume.shape[axis]

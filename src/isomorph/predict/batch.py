@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 from .. import io
@@ -105,7 +105,7 @@ def run_jobs(jobs: Sequence[Job], work: Work[Made], listeners: Listeners | None 
         except SetupError as error:
             if not run.started:
                 raise
-            return run.summary(str(error), error.exit_code)
+            return replace(run.summary(str(error), error.exit_code), why=str(error))
     bad = sum(outcome.status in BAD for outcome in run.outcomes.values())
     return run.summary("", exit_code(bad, len(run.outcomes)))
 
@@ -178,7 +178,7 @@ class _Run(Generic[Made]):
     def summary(self, why: str, code: int) -> Summary:
         """All outcomes in the order of the inputs; what was not reached says why."""
         rest = {job: Outcome(name=job.name, status="not_run", message=why) for job in self.jobs}
-        return Summary([(rest | self.outcomes)[job] for job in self.jobs], code, why)
+        return Summary([(rest | self.outcomes)[job] for job in self.jobs], code)
 
 
 def trouble(job: Job, error: Exception) -> Outcome:

@@ -58,6 +58,8 @@ def seats(scans: Sequence[Volume | None], model: Model) -> list[int]:
     if not interchangeable(model):
         return list(range(len(scans)))
     there = {k: scan for k, scan in enumerate(scans) if scan is not None}
+    if len(there) == 1:
+        return list(there)
     bright = [x.with_data(WHITE_MATTER * normalise(x.data, *robust_range(x.data))) for x in there.values()]
     first = list(there)[thinnest(list(there.values()), bright)[0]]
     return [first, *(k for k in there if k != first)]

@@ -124,7 +124,7 @@ def thinnest(scans: Sequence[Volume], heads: Sequence[Volume]) -> list[int]:
     Parameters
     ----------
     scans, heads : sequences of Volume
-        The scans, and the same with white matter at about 110; all lie where their headers say.
+        The scans, and images on their grids in which the head is brighter than `HEAD`; all where their headers say.
     """
     most = max(heads, key=lambda x: float((x.data > HEAD).sum()) * math.prod(x.spacing))
     head = most.data[0] > HEAD

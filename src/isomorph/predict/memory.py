@@ -17,7 +17,7 @@ from ..errors import SetupError, UsageError
 from ..nets.slabs import FEWER, VALUES, slab_values
 from ..space import Shape, canonical_grid
 from ..volume import Volume
-from ..weights import Model
+from ..weights import Model, channels
 from .compat import rules_of
 from .options import Options
 
@@ -133,14 +133,15 @@ def peak(
     grid = max(math.prod(shape) for shape in grids)
     grown = max(([-(-n // multiple) * multiple for n in shape] for shape in grids), key=math.prod)
     seen, plane = math.prod(grown), math.prod(grown[1:])
-    inputs = 2 if model.card.get("reliability") else 1
+    several = channels(model)
+    inputs = several * (2 if model.card.get("reliability") else 1)
     held = float(model.network.held(WIDTH[precision])) + AROUND + (4 * inputs if how.flip else 0)  # pyright: ignore
     slabs = min(max(values * SLABS, THINNEST * WIDEST * plane), WIDEST * seen) * WIDTH[precision]
     network = held * seen + slabs + grid
     for other in filter(None, (segmenter, finder)):  # and the T1 beside it
         network = max(network, _naming(other, how, precision) * 1.1 * seen + slabs + 5 * grid)
     kept = 0 if loaded else SCAN * sum(stored)
-    return resident() + CODE + kept + max(network, GRID * grid) + 4 * grid * (len(scans) - 1)
+    return resident() + CODE + kept + max(network, GRID * grid) + 4 * grid * (max(len(scans), several) - 1)
 
 
 def _naming(segmenter: Model, how: Options, precision: str) -> float:

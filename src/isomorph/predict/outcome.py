@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..errors import SetupError
-
 STATUSES = ("done", "done_with_warnings", "skipped", "refused", "failed", "not_run")
 BAD = ("refused", "failed")
 WORDS = {
@@ -67,7 +65,7 @@ class Summary:
         One for each input.
     exit_code : int
     why : str
-        The run ended before it had seen all of them; empty if it did not.
+        What ended the run before it had seen all of them, where the exit code does not say it.
     """
 
     outcomes: Sequence[Outcome]
@@ -80,7 +78,7 @@ class Summary:
         counts = Counter(outcome.status for outcome in self.outcomes)
         parts = ", ".join(f"{counts[s]} {s.replace('_', ' ')}" for s in STATUSES if counts[s])
         scans = "1 scan" if len(self.outcomes) == 1 else f"{len(self.outcomes)} scans"
-        words = WORDS[self.exit_code] + (f": {self.why}" if self.why and self.exit_code == SetupError.exit_code else "")
+        words = WORDS[self.exit_code] + (f": {self.why}" if self.why else "")
         return f"{scans}: {parts}; exit code {self.exit_code}: {words}"
 
 

@@ -233,17 +233,17 @@ def _together(
     if rules := rules_of(model, how.compat):  # registered through their headers, as the original wants it
         result = _repeated([scan for scan in scans if scan is not None], rules, model, how, progress)
         return replace(result, parts=registered(scans, scans, range(len(scans)), result.window)[1])
-    order = seats(scans, model)
-    scans = [scans[k] for k in order]
+    order: list[int] = []
     placed: list[Volume | None] = []
 
     def ready() -> tuple[Volume, Prepared]:
-        image, prepared, there = together(scans, model, ct=how.ct)
+        order.extend(seats(scans, model))
+        image, prepared, there = together([scans[k] for k in order], model, ct=how.ct)
         placed.extend(there)
         return image, prepared
 
     result = _through(ready, model, how, doubt, progress)
-    first, parts = registered(scans, placed, order, result.window)
+    first, parts = registered([scans[k] for k in order], placed, order, result.window)
     return replace(result, reference=first, parts=parts)
 
 

@@ -65,7 +65,7 @@ def prepare(
     data : folder with ``labels/``, ``t1/``, ``segmentations/`` and ``lesions/``
     corpus : folder to write
     spare : says of the name of a label map whether it lends no head to a scan; see `source.spared`
-    report : called with one line for each head
+    report : called with a line for what is done, and for what will take long
 
     Raises
     ------

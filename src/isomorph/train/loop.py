@@ -92,16 +92,18 @@ def train(
     loader = DataLoader(
         samples, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None, worker_init_fn=deaf
     )
-    with listening() as signals, kept_memory():
+    with listening() as signals:
         try:
-            for batch in loader if not run.over else ():
-                with signals.held():  # a signal waits until the step is done
-                    run.whole = False
-                    run.advance(batch)
-                    run.record()
-                    run.whole = True
-                if run.over:
-                    break
+            batches = iter(() if run.over else loader)  # its processes begin before memory is kept: theirs is not
+            with kept_memory():
+                for batch in batches:
+                    with signals.held():  # a signal waits until the step is done
+                        run.whole = False
+                        run.advance(batch)
+                        run.record()
+                        run.whole = True
+                    if run.over:
+                        break
         except Interrupted:
             if run.whole:
                 run.save()

@@ -53,7 +53,8 @@ def run(
         torch.set_num_threads(threads)
     if not resume and (begins := origin(plan, start)):
         locate(begins)  # before data are prepared for an hour
-    spell(plan, available(data))
+    if not resume:
+        spell(plan, available(data))
     if not any(Path(data).glob("*.safetensors")):
         spare = partial(spared, plan)
         data = prepare(data, Path(out) / "corpus", spare=spare, report=lambda line: report({"note": line}))

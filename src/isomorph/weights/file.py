@@ -147,14 +147,16 @@ def synthesises(model: Model, *, exam: bool = False) -> Model:
 
 
 def interchangeable(model: Model) -> bool:
-    """Whether a model takes the scans of an exam in any order, or one alone: the reference lends its detail, and all
-    others are alike.
+    """Whether a model takes the scans of an exam in any order, or one alone: in training all channels were alike, and
+    the first was always there.
 
     Parameters
     ----------
     model : Model
     """
-    return bool(samples_of(model.card).get("leads"))
+    samples = samples_of(model.card)
+    alike = not any(samples.get("channels") or ())  # a table says what is different about a channel
+    return bool(samples.get("leads") and samples.get("dropout")) and alike and not sharpens(model.card)
 
 
 def sharpens(card: dict[str, Any]) -> bool:
