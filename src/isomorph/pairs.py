@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import io
 from .errors import NothingFound, UsageError, escape
-from .io.names import suffix
+from .io.names import bare
 
 PathLike = str | os.PathLike[str]
 LISTS = "give two .txt lists, which are paired line by line"
@@ -61,12 +61,12 @@ def _by_name(scans: Sequence[Path], maps: Sequence[Path]) -> list[tuple[Path, Pa
     UsageError
         If some do and some do not.
     """
-    names = {_bare(scan): scan for scan in scans}
+    names = {bare(scan): scan for scan in scans}
     if len(names) < len(scans):  # the same name in many folders
         return []
     found: dict[Path, Path] = {}
     for map_ in maps:
-        end = _bare(map_)
+        end = bare(map_)
         fits = [n for n in names if end.startswith(n) and not end[len(n) : len(n) + 1].isalnum()]
         if fits:
             found.setdefault(names[max(fits, key=len)], map_)
@@ -93,10 +93,6 @@ def _person(path: Path, root: Path, *, sessions: bool = True) -> str:
     inside = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
     found = [re.search(rf"(?<![a-zA-Z0-9]){word}-[a-zA-Z0-9]+", inside) for word in ("sub", "ses")[: 1 + sessions]]
     return " ".join(match.group() for match in found if match)
-
-
-def _bare(path: Path) -> str:
-    return path.name[: len(path.name) - len(suffix(path))]
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -59,7 +59,7 @@ def generate(
 
 def priors(
     images: Annotated[Path, typer.Argument(help="A scan, a folder of scans, or a .txt list of scans.")],
-    labels: Annotated[Path, typer.Argument(help="Their segmentations, in the same order.")],
+    labels: Annotated[Path, typer.Argument(help="Their segmentations: of the same names, or in the same order.")],
     out: Annotated[Path, typer.Argument(metavar="OUT.toml", help="What a recipe may include.")],
     factor: Annotated[float, typer.Option(help="By which deviations between scans are widened.")] = 5.0,
     raw: Annotated[bool, typer.Option("--raw", help="Brightness is comparable between scans as it is.")] = False,

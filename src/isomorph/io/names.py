@@ -22,6 +22,7 @@ __all__ = [
     "SUFFIXES",
     "SUPPORTED",
     "Notice",
+    "bare",
     "described",
     "escape",
     "is_ours",
@@ -53,10 +54,16 @@ def suffix(path: str | os.PathLike[str]) -> str:
     return next((s for s in SUFFIXES if name.endswith(s) and name != s), "")
 
 
+def bare(path: str | os.PathLike[str]) -> str:
+    """The name of an image without its suffix."""
+    name = Path(path).name
+    return name[: len(name) - len(suffix(path))]
+
+
 def sidecar_path(path: str | os.PathLike[str]) -> Path:
     """Where the JSON that describes an image lies: beside it, same name, ``.json``."""
     path = Path(path)
-    return path.with_name(path.name[: len(path.name) - len(suffix(path))] + ".json")
+    return path.with_name(bare(path) + ".json")
 
 
 def sidecar(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def fused(
         used, given = _with_lesions(used, there, here.volume, given, keep=keep)
     mean, doubt, shares = _mean(used)
     share = dict(zip((p.part.index for p in used), shares, strict=True))
-    parts = tuple(replace(p.part, share=share.get(p.part.index, 0.0)) for p in placed)
+    parts = tuple(replace(p.part, agreement=round(p.agreement, 4), share=share.get(p.part.index, 0.0)) for p in placed)
     seconds = {stage: round(sum(r.seconds.get(stage, 0.0) for r in results.values()), 4) for stage in here.seconds}
     return replace(
         here,
@@ -188,7 +188,7 @@ def _placed(index: int, scan: Volume, result: Result, fixed: Volume) -> _Placed:
     doubt = result.uncertainty and resample(Volume(result.uncertainty.data, there.affine), *grid).data[0]
     agreement = 1.0 if still else correlation(y, fixed.data[0], both)
     far = round(moved(scan, Volume(scan.data, affine)), 2)
-    return _Placed(y, weight, doubt, Part(index, affine, far, result.window, round(agreement, 4), 0.0), agreement)
+    return _Placed(y, weight, doubt, Part(index, affine, far, result.window), agreement)
 
 
 def _moved(lesions: Lesions, placed: _Placed, scan: Volume) -> Lesions:

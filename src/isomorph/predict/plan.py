@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .. import io
 from ..errors import NothingFound, UsageError
-from ..io.names import suffix
+from ..io.names import bare, suffix
 
 MADE = "_desc-synth_T1w"  # what the name of a T1 has more than that of its scan
 ENDING = f"{MADE}.nii.gz"
@@ -126,7 +126,7 @@ def plan_t1s(inputs: Inputs, output: str | os.PathLike[str]) -> list[Job]:
 
 def _stem(path: Path, made: str = "") -> str:
     """A name without its suffix; `made` is what that of a synthetic T1 loses."""
-    return path.name[: len(path.name) - len(suffix(path))].removesuffix(made)
+    return bare(path).removesuffix(made)
 
 
 def _is_t1(path: Path) -> bool:

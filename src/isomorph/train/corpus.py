@@ -88,8 +88,6 @@ def prepare(
     carry = carrier(data / "lesions", report=report) if missing else None
     lenders = _Lenders([_prepared(corpus, path) for path in maps if not spare(name_of(path))])
     for path in missing:  # maps before scans, which borrow from them
-        if path in scans:
-            report(f"preparing {name_of(path)}, which takes a minute")
         head = _from_labels(path) if path in maps else _dressed(_from_scan(path, report), lenders, report)
         if carry and not head.lesions:
             head = replace(head, lesions=carry(head.name, head.labels, head.target))
@@ -164,6 +162,7 @@ def _from_labels(path: Path) -> Head:
 
 
 def _from_scan(path: Path, report: Callable[[str], None] = lambda _: None) -> Head:
+    report(f"preparing {name_of(path)}, which takes a minute")
     grid = _straight(path, "linear")
     if not (grid.data > 0).any():
         raise UsageError(f"{path.name} holds no brain, nothing above 0; take it out of t1/.")

@@ -51,9 +51,9 @@ def run(
     plan = config.load(recipe, changes)
     if threads:
         torch.set_num_threads(threads)
-    if not resume and (begins := origin(plan, start)):
-        locate(begins)  # before data are prepared for an hour
-    if not resume:
+    if not resume:  # before data are prepared for an hour
+        if begins := origin(plan, start):
+            locate(begins)
         spell(plan, available(data))
     if not any(Path(data).glob("*.safetensors")):
         spare = partial(spared, plan)
