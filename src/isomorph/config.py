@@ -57,7 +57,7 @@ class Training:
     stages: tuple[Stage, ...] = (Stage(steps=1000),)
     segmenter: str = ""  # model file of a segmentation network, which the loss dice looks through
     outside: float = 0.3  # weight of what is not brain in the loss
-    lesions: float = 1.0  # weight of what is ill, where `generator.lesions_in_labels` says where that is
+    lesions: float = 1.0  # weight of what a scan may show and the T1 does not: lesions, and enhanced choroid plexus
     minutes: float = 0.0  # after which a recipe of one stage ends, whatever its steps. 0: it ends after its steps
     warmup: int = 100  # steps, of each stage
     final: float = 0.02  # of the learning rate, at the last step of a stage

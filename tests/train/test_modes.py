@@ -350,13 +350,16 @@ def test_what_is_ill_weighs_as_much_as_the_recipe_says():
     assert sample.weight[~inside].unique().tolist() == pytest.approx([0.3])
 
 
-def test_a_lesion_that_a_map_shows_by_itself_weighs_as_much():
+@pytest.mark.parametrize(("healthy", "left", "right"), [(2, 25, 57), (4, 31, 63), (4, 136, 163), (4, 137, 164)])
+def test_lesions_and_choroid_plexus_that_a_map_shows_weigh_as_much(healthy, left, right):
     there = head("a")
-    ill = dataclasses.replace(there, labels=there.labels.with_data(torch.where(there.labels.data == 2, 25, 41)))
-    sample = Samples(small("default", COMPACT, "generator.strip.stripped=0.0", lesions=8.0), [ill]).make(0, 1)
-    sick = (sample.labels == 25) | (sample.labels == 57)  # mirrored
-    assert sick.any()
-    assert set(sample.weight[sick].tolist()) == {8.0}
+    rare = dataclasses.replace(
+        there, labels=there.labels.with_data(there.labels.data.masked_fill(there.labels.data == healthy, left))
+    )
+    sample = Samples(small("default", COMPACT, "generator.strip.stripped=0.0", lesions=8.0), [rare]).make(0, 1)
+    there = (sample.labels == left) | (sample.labels == right)  # mirrored
+    assert there.any()
+    assert set(sample.weight[there].tolist()) == {8.0}
 
 
 def test_validation_counts_what_is_ill_as_brain():
