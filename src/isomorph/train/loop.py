@@ -113,7 +113,12 @@ def train(
                 raise
             with signals.held():
                 if run.whole:
-                    run.save()
+                    try:
+                        run.save()
+                    except RuntimeError as again:  # a pipe told first; the loader tells too, once, whatever is going on
+                        if not ended(again):
+                            raise
+                        run.save()
             said = "a process that makes samples was ended, perhaps for want of memory"
             raise SetupError(f"E807 {said}; go on with --resume, and with fewer --workers.") from None
     if run.main and not run.published():  # the model file went astray
