@@ -64,8 +64,7 @@ LABELS = {
 }  # fmt: skip
 
 FLUID_OUTSIDE = 24
-LESIONS = tuple(label.number for label in LABELS.values() if label.tissue == "lesion")  # that a map shows by itself
-CHOROID = tuple(number for number, label in LABELS.items() if label.tissue == "choroid")
+SHOWN = tuple(n for n, label in LABELS.items() if label.tissue in ("lesion", "choroid"))  # by a scan, not by the T1
 LESION = 77  # of any kind; to FreeSurfer, a hypointensity of white matter
 PARCELS = {  # of the cortex by two atlases, of the white matter below it, of the callosum
     range(1000, 1036): 3, range(2000, 2036): 42, range(11100, 11176): 3, range(12100, 12176): 42,

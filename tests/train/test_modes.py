@@ -352,14 +352,13 @@ def test_what_is_ill_weighs_as_much_as_the_recipe_says():
 
 @pytest.mark.parametrize(("healthy", "left", "right"), [(2, 25, 57), (4, 31, 63), (4, 136, 163), (4, 137, 164)])
 def test_lesions_and_choroid_plexus_that_a_map_shows_weigh_as_much(healthy, left, right):
-    there = head("a")
-    rare = dataclasses.replace(
-        there, labels=there.labels.with_data(there.labels.data.masked_fill(there.labels.data == healthy, left))
-    )
+    well = head("a")
+    labels = well.labels.with_data(well.labels.data.masked_fill(well.labels.data == healthy, left))
+    rare = dataclasses.replace(well, labels=labels)
     sample = Samples(small("default", COMPACT, "generator.strip.stripped=0.0", lesions=8.0), [rare]).make(0, 1)
-    there = (sample.labels == left) | (sample.labels == right)  # mirrored
-    assert there.any()
-    assert set(sample.weight[there].tolist()) == {8.0}
+    shown = (sample.labels == left) | (sample.labels == right)  # mirrored
+    assert shown.any()
+    assert set(sample.weight[shown].tolist()) == {8.0}
 
 
 def test_validation_counts_what_is_ill_as_brain():

@@ -26,7 +26,7 @@ from .check import check
 from .checkpoint import load_checkpoint, open_folder, save_checkpoint
 from .corpus import Head
 from .journal import Journal
-from .machine import accelerator, agreed, deaf, ended, precise, spare, writing
+from .machine import accelerator, agreed, deaf, ended, precise, spare, undeterred, writing
 from .muon import Muon
 from .objective import Objective
 from .pictures import draw
@@ -105,20 +105,13 @@ def train(
                     if run.over:
                         break
         except Interrupted:
-            if run.whole:
-                run.save()
+            run.keep()
             raise
         except (RuntimeError, EOFError, ConnectionError) as error:
             if not ended(error):
                 raise
             with signals.held():
-                if run.whole:
-                    try:
-                        run.save()
-                    except RuntimeError as again:  # a pipe told first; the loader tells too, once, whatever is going on
-                        if not ended(again):
-                            raise
-                        run.save()
+                run.keep()
             said = "a process that makes samples was ended, perhaps for want of memory"
             raise SetupError(f"E807 {said}; go on with --resume, and with fewer --workers.") from None
     if run.main and not run.published():  # the model file went astray
@@ -271,6 +264,11 @@ class Run:
         if self.accelerator.scaler is not None:
             state["scaler"] = self.accelerator.scaler.state_dict()
         save_checkpoint(self.out, state, self.bare, self.average, self.optimiser.optimizer)
+
+    def keep(self) -> None:
+        """Write a checkpoint before the run ends too early, unless a step was left in its midst."""
+        if self.whole:
+            undeterred(self.save)
 
     def publish(self) -> None:
         """Score the average on heads held out, show what it makes of them, and write it as a model file."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -124,3 +124,13 @@ def deaf(worker: int) -> None:
 def ended(error: Exception) -> bool:
     """Whether an error says that a process that makes samples is no more; torch says it in words, a pipe just ends."""
     return isinstance(error, EOFError | ConnectionError) or str(error).startswith("DataLoader worker (pid")
+
+
+def undeterred(work: Callable[[], None]) -> None:
+    """Do it, and again if the loader tells in its midst that a process has ended: it tells once, whatever goes on."""
+    try:
+        work()
+    except RuntimeError as error:
+        if not ended(error):
+            raise
+        work()

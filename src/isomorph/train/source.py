@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from ..config import Recipe, stage_generator
 from ..errors import UsageError
-from ..labels import CHOROID, LESIONS, brain_mask
+from ..labels import SHOWN, brain_mask
 from ..structures import anatomical
 from .check import MOST
 from .corpus import Head
@@ -81,8 +81,8 @@ class Samples(IterableDataset):
         image, target, labels, _ = generator(there, real, seed, lesions)
         settings = self.recipe.training
         weight = torch.where(brain_mask(labels.data), 1.0, settings.outside)
-        rare = torch.isin(labels.data, torch.tensor((*LESIONS, *CHOROID), device=labels.data.device))
-        weight = weight.masked_fill(rare, settings.lesions)
+        shown = torch.isin(labels.data, torch.tensor(SHOWN, device=labels.data.device))
+        weight = weight.masked_fill(shown, settings.lesions)
         return Batch(image.data, target.data, weight, labels.data.to(torch.int16))
 
 
