@@ -15,9 +15,11 @@ from pathlib import Path
 
 from examination import atrophy, exams, painted, precision, thin
 from examination.heads import CONTRASTS, MAPS
-from examination.sheet import HEADER, Candidate, Ledger, run
+from examination.sheet import EDITION, HEADER, Candidate, Ledger, run
 
+from isomorph.device import choose_device, choose_precision
 from isomorph.evaluate.table import markdown
+from isomorph.train.begin import kept_from
 from isomorph.weights import Model, load_model
 
 PARTS = {"thin": thin, "painted": painted, "exams": exams, "atrophy": atrophy, "precision": precision}
@@ -52,7 +54,7 @@ def arguments() -> argparse.Namespace:
 def not_held_out(model: Model) -> list[str]:
     """Who is examined here, and may have been trained on."""
     examined = [*MAPS, *(f"sub-{k}_T1w" for k in thin.PEOPLE)]
-    return sorted(set(examined) - set(model.card.get("recipe", {}).get("held_out", [])))
+    return sorted(set(examined) - set(kept_from(model.card)))
 
 
 def main() -> None:
@@ -66,6 +68,7 @@ def main() -> None:
     sizes = {"people": given.people, "heads": given.heads, "patients": given.patients, "turned": given.turned}
     who = Candidate(given.data, model, segmenter, flip, full, contrasts=given.contrasts, **sizes)
     about = {"model": model.sha256, "segmenter": segmenter.sha256, "flip": flip, "full": full and full.sha256}
+    about |= {"edition": EDITION, "precision": choose_precision("auto", choose_device("auto"))}
     ledger = Ledger(given.json, about)
     run({name: PARTS[name].cases(who) for name in given.parts}, ledger, given.minutes)
     lines = [row for name, part in PARTS.items() for row in part.rows(ledger.of(name))]

@@ -70,7 +70,7 @@ def factorised(layer: nn.Conv3d) -> nn.Module:
 
 
 def with_layers(change: Callable[[nn.Conv3d], nn.Module]) -> Compact:
-    """The default network with other convolutions in its blocks."""
+    """The network `compact` with other convolutions in its blocks."""
     network = Compact(INPUTS)
     for block in (*network.down, *network.up):
         block.first, block.second = change(block.first), change(block.second)  # pyright: ignore
@@ -78,7 +78,7 @@ def with_layers(change: Callable[[nn.Conv3d], nn.Module]) -> Compact:
 
 
 def straight() -> Compact:
-    """The default network without shortcuts in its blocks."""
+    """The network `compact` without shortcuts in its blocks."""
     network = Compact(INPUTS)
     for level in (network.down, network.up):
         for k, block in enumerate(level):
@@ -87,14 +87,14 @@ def straight() -> Compact:
 
 
 def attentive() -> Compact:
-    """The default network with attention at the bottom."""
+    """The network `compact` with attention at the bottom."""
     network = Compact(INPUTS)
     network.down[-1] = nn.Sequential(network.down[-1], Attention(256))
     return network
 
 
 def with_fine_stem() -> Compact:
-    """The default network with a stem at 1 mm."""
+    """The network `compact` with a stem at 1 mm."""
     network = Compact(INPUTS)
     network.stem = FineStem(INPUTS, network.stem.out_channels)  # pyright: ignore
     return network

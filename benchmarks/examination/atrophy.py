@@ -37,7 +37,7 @@ def examined(who: Candidate, k: int, contrast: str) -> Case:
     ill = bool(k // len(MAPS) % 2)
     patient = head(who.data, PART, k, lost=_lost(k, ill=ill))
     found = who.parts_of(patient.target if contrast == ITSELF else _synthetic(who, patient, k, contrast))
-    case: Case = {"map": patient.name, "ill": ill, "lost": _lost(k, ill=ill), "intracranial": found.intracranial / 1000}
+    case: Case = {"map": patient.name, "ill": ill, "lost": _lost(k, ill=ill)}
     return case | {"measured": volumes(found), "true": true_volumes(patient.labels)}
 
 

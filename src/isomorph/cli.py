@@ -122,7 +122,7 @@ def segment(
     strict: STRICT = False,
     debug: DEBUG = False,
 ) -> None:
-    """Name and measure the structures of T1s that are there, synthetic or real: labels into a file or a folder."""
+    """Name and measure the structures of existing T1s, synthetic or real: labels into a file or a folder."""
     verbose(debug)
     inputs, output = _split(paths)
     with importing():

@@ -9,11 +9,11 @@ import torch
 from isomorph.labels import CLUSTER, brain_mask
 from isomorph.space import resample
 from isomorph.synth import Channel, Deform, Generator, Motion, Pathology
-from isomorph.synth.anatomy import Strip
 from isomorph.synth.bias import Bias
 from isomorph.synth.gamma import Gamma
 from isomorph.synth.mixture import Mixture
 from isomorph.synth.slices import Slices
+from isomorph.synth.strip import Strip
 from isomorph.synth.window import Window
 
 STILL = Deform(rotation=0, scale=0, shear=0, velocity=(0, 0), mirror=0)

@@ -13,7 +13,6 @@ import torch
 from isomorph.intensity import HOUNSFIELD, soft_tissue
 from isomorph.labels import CLUSTER, LABELS, LESION_TISSUES, TISSUES
 from isomorph.synth import CONTRASTS, Deform, Generator
-from isomorph.synth.anatomy import Strip
 from isomorph.synth.channel import Channel
 from isomorph.synth.contrasts import CONTRAST_TABLES, is_t1
 from isomorph.synth.furniture import furniture
@@ -26,6 +25,7 @@ from isomorph.synth.physics import BRAIN, PROTOCOLS, LowField, Physics, acquire
 from isomorph.synth.randomised import Randomised
 from isomorph.synth.relaxation import TESLA, Times, times
 from isomorph.synth.signal import inversion, mprage, null, phase_sensitive, spin_echo, spoiled_echo
+from isomorph.synth.strip import Strip
 from isomorph.synth.tables import NAMES, prior_table
 from isomorph.synth.window import Window
 from isomorph.volume import Volume

@@ -5,9 +5,9 @@ import torch
 
 from isomorph.labels import CLUSTER
 from isomorph.synth import Channel, Deform, Generator
-from isomorph.synth.anatomy import Strip
 from isomorph.synth.contrasts import CONTRAST_TABLES, target_means
 from isomorph.synth.mixture import Mixture, paint
+from isomorph.synth.strip import Strip
 
 
 def test_a_sample_can_be_made_again_from_its_recipe(head):

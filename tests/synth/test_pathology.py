@@ -11,7 +11,6 @@ from torch.nn.functional import interpolate
 
 from isomorph.labels import CLUSTER, LESION_TISSUES, TISSUES
 from isomorph.synth import Channel, Generator, Motion
-from isomorph.synth.anatomy import Strip
 from isomorph.synth.contrasts import CONTRAST_TABLES
 from isomorph.synth.coordinates import positions
 from isomorph.synth.deform import Deform, placement
@@ -28,6 +27,7 @@ from isomorph.synth.pathology.shape import overlay
 from isomorph.synth.pathology.stroke import FRESH, lacunes, stroke
 from isomorph.synth.pathology.tumour import tumour
 from isomorph.synth.slices import Slices
+from isomorph.synth.strip import Strip
 from isomorph.synth.window import Window
 from isomorph.volume import Volume
 
@@ -185,9 +185,9 @@ def test_rough_borders_are_irregular_and_soft():
     assert max(rough.diff(dim=axis).abs().max() for axis in range(3)) < 0.8  # a sharp border would be 1
 
 
-@pytest.mark.parametrize("load", [2.0, 40.0])
-def test_sclerosis_has_its_load_in_white_matter(load, brain):
-    lesion = {"kind": "sclerosis", "load": load, "size": [3.0, 6.0], "fade": 1.0, "hole": 0.0, "seed": 3}
+@pytest.mark.parametrize(("load", "size"), [(2.0, [3.0, 6.0]), (40.0, [3.0, 6.0]), (300.0, [3.0, 6.0])])
+def test_sclerosis_has_its_load_in_white_matter(load, size, brain):
+    lesion = {"kind": "sclerosis", "load": load, "size": size, "fade": 1.0, "hole": 0.0, "seed": 3}
     y = pathology(brain, grown=[lesion], carried=None).data.sum(0)
     white = (brain.data[0] == 2) | (brain.data[0] == 41)
     expected = load * white.sum().item() / 1000 / 500  # this brain has but a part of the white matter of a brain

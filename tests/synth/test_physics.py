@@ -9,16 +9,17 @@ import torch
 
 from isomorph import config
 from isomorph.labels import CLUSTER, LABELS, TISSUES, mixture, swap_sides
+from isomorph.profile import stretch
 from isomorph.space import resample
-from isomorph.synth.anatomy import WHOLE_HEAD, strip
 from isomorph.synth.bias import bias_field
 from isomorph.synth.contrasts import CONTRAST_TABLES
 from isomorph.synth.coordinates import positions, pull
-from isomorph.synth.deform import displacement, exponential, placement
+from isomorph.synth.deform import exponential, integrated, placement
 from isomorph.synth.gamma import Gamma, gamma
 from isomorph.synth.mixture import paint
 from isomorph.synth.noise import rician
 from isomorph.synth.slices import FULL_WIDTH, Slices, thick_slices
+from isomorph.synth.strip import WHOLE_HEAD, strip
 from isomorph.synth.texture import texture
 from isomorph.synth.window import window
 from isomorph.volume import Volume
@@ -46,6 +47,11 @@ def acquire(x, axis, spacing, thickness, offset=0.0, sigma=0.0, alpha=FULL_WIDTH
         sigma=sigma, seed=0,
     )  # fmt: skip
     return resample(y, x.shape, x.affine, fill=None)
+
+
+def displacement(shape, **how):
+    """(I, J, K, 3) in mm, on the grid itself."""
+    return stretch(integrated(shape, **how)[0], shape).movedim(0, -1)
 
 
 def test_noise_is_gaussian_in_bright_regions():

@@ -67,9 +67,9 @@ def test_every_bit_of_a_head_is_a_patient(count):
     for number, mask in enumerate(masks):
         mask[0, number] = 1
     bits = carry._bits("a", masks)
-    found = [((bits >> bit) & 1).flatten().nonzero().flatten().tolist() for bit in range(carry.MOST)]
+    found = [((bits >> bit) & 1).flatten().nonzero().flatten().tolist() for bit in range(carry.PATIENTS)]
     assert all(len(patient) == 1 for patient in found)
-    assert len({patient[0] for patient in found}) == min(count, carry.MOST)
+    assert len({patient[0] for patient in found}) == min(count, carry.PATIENTS)
 
 
 def test_preparing_without_masks_still_prepares(tmp_path):
@@ -96,7 +96,7 @@ def test_masks_follow_the_brain_to_which_the_template_is_registered(monkeypatch,
     affine[:3, 3] = -70.5
     image = nibabel.Nifti1Image(brain.numpy(), affine)
     monkeypatch.setattr(datasets, "load_mni152_template", lambda resolution: image)
-    for k in range(carry.MOST):  # a patient with the lesion, others with none
+    for k in range(carry.PATIENTS):  # a patient with the lesion, others with none
         save(Volume(dent.float()[None] * (k == 3), affine), tmp_path / f"{k}.nii.gz")
     elsewhere = affine.copy()
     elsewhere[:3, 3] += [9.0, -6.0, 12.0]

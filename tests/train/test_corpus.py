@@ -209,6 +209,16 @@ def test_nobody_is_trained_on_in_the_head_of_someone_held_out():
     assert [h.name for h in kept] == ["held"]
 
 
+@pytest.mark.parametrize("other", ["sub-07_T1w", "sub-07_ses-2_T1w"])
+def test_nobody_is_trained_on_by_another_name(other):
+    said = [head("a"), head("sub-07"), head("sub-070", real=True), head(other, real=True)]
+    plan = replace(small("default"), held_out=("sub-07",))
+    with pytest.raises(UsageError, match=rf"\['{other}'\] are of people whom held_out names otherwise"):
+        split(plan, said)
+    assert [h.name for h in split(replace(plan, held_out=("sub-07", other)), said)[0]] == ["a", "sub-070"]
+    assert len(split(replace(plan, weights={other: 0.0}), said)[1]) == 1  # never drawn
+
+
 def borrowing(*lenders):
     """Two maps, and scans in the heads of others."""
     return [head("a"), head("held"), *(replace(head(f"s{k}", real=True), lender=x) for k, x in enumerate(lenders))]

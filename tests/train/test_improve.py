@@ -4,20 +4,25 @@ import dataclasses
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from itertools import pairwise
 
 import pytest
+import torch
 from safetensors.torch import save_file
 from small import heads, small
 
 from isomorph import config, load_model
 from isomorph.errors import NothingFound, SetupError, UsageError
+from isomorph.train import improve as improving
 from isomorph.train import loop
 from isomorph.train.check import check
-from isomorph.train.improve import DECIDES, HEADING, improve
+from isomorph.train.improve import improve
 from isomorph.train.journal import entries
 from isomorph.train.loop import Run, train
+from isomorph.train.record import HEADING
 from isomorph.train.schedule import learning_rate
+from isomorph.train.validate import DECIDES, validate
 
 EASY = ["contrast.random=0.0", "contrast.tables=['T1']", "contrast.weights=[1.0]", "deform.size=[16, 16, 16]"]
 
@@ -86,6 +91,7 @@ def test_what_is_better_takes_the_place_of_what_was_there(run, model, tmp_path):
     result = run(recipe())
     assert result.kept
     assert result.after > result.before
+    assert result.error > 0
     assert (result.steps, result.minutes, result.stage) == (60, 2, 1)
     after = load_model(model)
     assert (tmp_path / "run" / "before.safetensors").read_bytes() == old
@@ -94,6 +100,9 @@ def test_what_is_better_takes_the_place_of_what_was_there(run, model, tmp_path):
     assert after.card["scores"][DECIDES["synthesis"]] == result.after
     with pytest.raises(UsageError, match="is over, and its model was kept"):
         run(recipe(), resume=True)
+    assert (after.card["steps"], after.card["held_out"]) == (before.card["steps"] + 60, ["held"])
+    assert after.card["recipe"]["training"]["stages"][0]["steps"] == 1  # the recipe, and not what this run made of it
+    assert after.card["recipe"]["training"]["minutes"] == 0
     again = run(recipe(), "again")
     seeds = [json.loads((tmp_path / out / "recipe.json").read_text())["training"]["seed"] for out in ("run", "again")]
     assert seeds[0] != seeds[1]  # other samples to learn from
@@ -113,6 +122,97 @@ def test_what_is_not_better_is_not_kept(rate, run, model, tmp_path):
     assert model.read_bytes() == trained
     assert not (tmp_path / "second" / "before.safetensors").exists()
     assert "not kept" in result.line
+
+
+@pytest.mark.usefixtures("clock")
+def test_samples_are_others_after_a_run_that_was_not_kept_too(run, tmp_path):
+    first, second = (run(recipe(0.0), out, minutes=0.1) for out in ("one", "two"))
+    seeds = [json.loads((tmp_path / out / "recipe.json").read_text())["training"]["seed"] for out in ("one", "two")]
+    assert len({0, *seeds}) == 3  # 0 is that of the training before
+    assert first.before == second.before
+
+
+@pytest.mark.usefixtures("clock")
+def test_where_the_model_cannot_be_replaced_the_run_goes_on_later(run, model, monkeypatch, tmp_path):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    old = model.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(improving, "save_model", full)
+        with pytest.raises(SetupError, match=r"E703 model.safetensors cannot be written .*go on with --resume"):
+            run(recipe())
+    assert model.read_bytes() == old
+    assert run(recipe(), resume=True).kept
+    assert (tmp_path / "run" / "before.safetensors").read_bytes() == old
+    assert model.read_bytes() != old
+    monkeypatch.setattr(improving.os, "access", lambda *_: False)
+    with pytest.raises(SetupError, match=r"E702 the folder of model.safetensors cannot be written"):
+        run(recipe(), "second")
+    assert not (tmp_path / "second").exists()
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_another_run_has_put_there_meanwhile_must_be_beaten_too(run, model, monkeypatch):
+    began = model.read_bytes()
+    best = run(recipe(), "best")
+    placed = model.read_bytes()
+    model.write_bytes(began)
+
+    def train_beside(*given, **options):
+        made = train(*given, **options)
+        model.write_bytes(placed)
+        return made
+
+    monkeypatch.setattr(improving, "train", train_beside)
+    result = run(recipe(), minutes=0.1)
+    assert result.before == pytest.approx(best.after)
+    assert not result.kept
+    assert model.read_bytes() == placed
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "other"}, "name"),
+        ({"network": {"kind": "compact", "arguments": {"inputs": 2, "features": [4, 16]}}}, "arguments"),
+        ({"network": {"kind": "unet", "arguments": {"inputs": 2}}}, "network, arguments"),
+    ],
+)
+def test_a_model_of_another_recipe_is_not_replaced(change, said, run, model, tmp_path):
+    plan = dataclasses.replace(recipe(), **{k: v if k == "name" else config.Network(**v) for k, v in change.items()})
+    with pytest.raises(UsageError, match=rf"model.safetensors differs from the recipe \w+ in its {said}; .*--start"):
+        run(plan)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("clock")
+def test_whom_the_model_may_know_is_told(model, monkeypatch, corpus, tmp_path):
+    said = []
+    plan = dataclasses.replace(recipe(), held_out=("held", "a"))
+    monkeypatch.setattr(config, "load", lambda name, changes=(): plan)
+    out = tmp_path / "run"
+    improve("default", corpus, out, minutes=0.1, model=str(model), workers=0, report=said.append)
+    assert {"note": "model.safetensors may have been trained on ['a'], who are held out here"} in said
+
+
+@pytest.mark.usefixtures("clock")
+def test_scores_are_of_the_brain_whatever_else_weighs(model):
+    weights = [
+        dataclasses.replace(recipe(), training=dataclasses.replace(recipe().training, outside=x)) for x in (0.3, 1)
+    ]
+    held = [head for head in heads() if head.name == "held"]
+    first, second = (validate(load_model(model).network, plan, held, Processor())[0] for plan in weights)
+    assert first == second
+
+
+class Processor:
+    """In the place of accelerate."""
+
+    device = torch.device("cpu")
+
+    def autocast(self):
+        return nullcontext()
 
 
 @pytest.mark.usefixtures("clock")
@@ -213,13 +313,13 @@ def test_what_cannot_be_improved_is_refused_before_anything_starts(options, erro
     assert not (tmp_path / "run").exists()
 
 
-def test_without_heads_held_out_nothing_says_what_is_better(run, tmp_path):
+def test_without_heads_held_out_nothing_says_what_is_better(run, model, tmp_path):
     with pytest.raises(UsageError, match="no head is held out"):
         run(dataclasses.replace(recipe(), held_out=()))
     with pytest.raises(NothingFound, match="holds no prepared heads"):
-        improve("default", tmp_path, tmp_path / "run", minutes=1.0)
+        improve("default", tmp_path, tmp_path / "run", minutes=1.0, model=str(model))
     with pytest.raises(NothingFound, match=r"no such folder: .*nowhere; check the path"):
-        improve("default", tmp_path / "nowhere", tmp_path / "run", minutes=1.0)
+        improve("default", tmp_path / "nowhere", tmp_path / "run", minutes=1.0, model=str(model))
 
 
 ALONE = """

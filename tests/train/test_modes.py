@@ -364,7 +364,8 @@ def test_lesions_and_choroid_plexus_that_a_map_shows_weigh_as_much(healthy, left
 def test_validation_counts_what_is_ill_as_brain():
     off = torch.tensor([1.0, 0.0, 5.0]).view(1, 3, 1, 1)  # ill, well, outside
     weight = torch.tensor([8.0, 1.0, 0.3]).view(1, 3, 1, 1)
-    sample = Batch(off, torch.zeros_like(off), weight, torch.zeros(1, 3, 1, 1, dtype=torch.int16))
+    labels = torch.tensor([77, 2, 511], dtype=torch.int16).view(1, 3, 1, 1)
+    sample = Batch(off, torch.zeros_like(off), weight, labels)
     assert _image(off, sample)[0] == pytest.approx({"mae": 0.5, "psnr": 3.0103}, rel=1e-4)
 
 

@@ -10,8 +10,8 @@ from small import head
 
 from isomorph.labels import CLUSTER, EXTRACEREBRAL, FLUID_OUTSIDE, brain_mask
 from isomorph.synth import Generator
-from isomorph.synth.anatomy import Strip
 from isomorph.synth.deform import Deform
+from isomorph.synth.strip import Strip
 from isomorph.train import carry, whole
 from isomorph.train.corpus import Head, levelled
 from isomorph.train.warp import painted, painted_brain, warped

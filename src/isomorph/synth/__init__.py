@@ -1,6 +1,5 @@
 """Synthetic training data. A new step is one file here and one line below."""
 
-from .anatomy import Strip
 from .artefacts import ARTEFACTS
 from .bias import Bias
 from .channel import Channel
@@ -17,6 +16,7 @@ from .pathology import Pathology
 from .physics import LowField, Physics
 from .randomised import Randomised
 from .slices import Slices
+from .strip import Strip
 from .window import Window
 
 ANATOMY = {"deform": Deform, "strip": Strip, "pathology": Pathology}

@@ -155,27 +155,13 @@ def placement(
     return Placement((shape[0], shape[1], shape[2]), affine, matrix, _carried(matrix, field))
 
 
-def displacement(shape: list[int], *, spacing: float, velocity: float, nodes: float, seed: int) -> Tensor:
-    """Diffeomorphic displacement by scaling and squaring.
-
-    Parameters
-    ----------
-    shape : voxels
-    spacing, velocity, nodes, seed
-        As for `placement`.
-
-    Returns
-    -------
-    (I, J, K, 3) tensor, mm
-    """
-    field = integrated(shape, spacing=spacing, velocity=velocity, nodes=nodes, seed=seed)
-    return stretch(field[0], shape).movedim(0, -1)
-
-
 def integrated(
     shape: list[int], *, spacing: float, velocity: float, nodes: float, seed: int, device: torch.device | None = None
 ) -> Tensor:
-    """The same on a lattice of some mm, (1, 3, N, N, N), between the first and the last voxel centre of a grid."""
+    """Diffeomorphic displacement in mm, (1, 3, N, N, N), on a lattice of some mm.
+
+    The lattice runs from the first to the last voxel centre of the grid; arguments are those of `placement`.
+    """
     grid = [max(2, 1 + round(n * spacing / nodes)) for n in shape]
     lattice = [max(2, 1 + round(n * spacing / LATTICE)) for n in shape]
     field = velocity * randn(seed, 1, 3, *grid, like=torch.empty(0)).to(device)

@@ -11,7 +11,6 @@ import torch
 from ..labels import LESION, TISSUES
 from ..space import reliability
 from ..volume import Volume
-from .anatomy import Strip
 from .channel import Channel, Scan
 from .contrasts import CONTRAST_TABLES, TARGET, target_means
 from .coordinates import pull
@@ -20,6 +19,7 @@ from .head import Head
 from .mixture import blend, paint
 from .pathology import Pathology
 from .step import Draw, Share, bounded
+from .strip import Strip
 
 SILENT: dict[str, float] = dict.fromkeys(TISSUES, 0.0)
 

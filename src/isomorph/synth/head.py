@@ -11,11 +11,11 @@ from torch import Tensor
 from ..labels import swap_sides
 from ..space import Shape
 from ..volume import Volume
-from .anatomy import Ball, balls, strip, without
 from .coordinates import positions, pull, transformed
 from .deform import placement
 from .pathology import grow
 from .step import Draw
+from .strip import Ball, balls, strip, without
 
 
 class Grid(NamedTuple):

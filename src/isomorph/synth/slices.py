@@ -85,7 +85,7 @@ class Slices(Step):
     """From 1 mm isotropic to the thickest clinical protocols, in any orientation.
 
     A share `thick` of the scans is thin in two directions and thick in the third; a share `blurred` is coarse in all
-    three (low field, 3-D protocols in a hurry); the others are at the resolution of the grid.
+    three (low field, 3-D protocols in a hurry); the others have voxels of 1 mm, or of the grid where that is coarser.
     """
 
     thick: Share = 0.65

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ def origin(recipe: Recipe, start: str | None) -> str:
     return recipe.start if start is None else start
 
 
-def begin_with(network: nn.Module, start: str) -> None:
+def begin_with(network: nn.Module, start: str) -> list[str]:
     """Take over the weights of a model [1]_.
 
     A network with further inputs, the last of all, ignores them at first; a last layer with other outputs begins as it
@@ -41,6 +42,11 @@ def begin_with(network: nn.Module, start: str) -> None:
         Changed in place.
     start : name or file of the model
 
+    Returns
+    -------
+    list of str
+        Heads that the model was kept from, as its card says.
+
     Raises
     ------
     UsageError
@@ -50,7 +56,8 @@ def begin_with(network: nn.Module, start: str) -> None:
     ----------
     .. [1] Yosinski et al., NeurIPS 2014, arXiv:1411.1792
     """
-    before = load_model(start).network
+    model = load_model(start)
+    before = model.network
     own, old = network.state_dict(), before.state_dict()
     if isinstance(network, Cascade) and isinstance(before, Cascade) and before.scans < network.scans:
         with suppress(RuntimeError):  # of another shape: refused below
@@ -62,6 +69,12 @@ def begin_with(network: nn.Module, start: str) -> None:
     if not same or taken < ENOUGH * all_:
         raise UsageError(f"{Path(start).name} holds another network than the recipe asks for; see its card.")
     network.load_state_dict(own | fitting)
+    return kept_from(model.card)
+
+
+def kept_from(card: dict[str, Any]) -> list[str]:
+    """Heads that a model was never trained on: held out by the recipe, and by those of all models that it came from."""
+    return card.get("held_out", card.get("recipe", {}).get("held_out", []))
 
 
 def _fitted(key: str, old: Tensor | None, like: Tensor) -> Tensor | None:

@@ -14,10 +14,9 @@ from ..ants import library
 from ..errors import SetupError
 from ..labels import brain_mask
 from ..space import resample
+from ..synth.pathology.carried import PATIENTS
 from ..volume import Volume
 from .warp import painted_brain, warped
-
-MOST = 8  # patients in each head: one bit each of a byte
 
 Carry = Callable[[str, Volume, Volume | None], Volume]  # name, labels, target -> masks
 
@@ -60,8 +59,8 @@ def carrier(folder: Path, *, report: Callable[[str], None]) -> Carry | None:
 
 def _bits(name: str, masks: list[torch.Tensor]) -> torch.Tensor:
     """The masks chosen for a head, one bit each; where there are fewer than bits, they come again."""
-    chosen = Random(f"lesions/{name}").sample(range(len(masks)), min(MOST, len(masks)))
-    repeated = islice(cycle(chosen), MOST)
+    chosen = Random(f"lesions/{name}").sample(range(len(masks)), min(PATIENTS, len(masks)))
+    repeated = islice(cycle(chosen), PATIENTS)
     return sum((masks[index] << bit for bit, index in enumerate(repeated)), torch.zeros_like(masks[0]))
 
 

@@ -155,7 +155,9 @@ class Run:
         open_folder(out, recipe, resume=resume, write=self.main)
         state = load_checkpoint(out, network, average, optimiser, write=self.main) if resume else None
         if state is None and (begins := origin(recipe, start)):  # who goes on does not need that model any more
-            begin_with(network, begins)
+            kept = begin_with(network, begins)
+            if self.main and (known := sorted(set(recipe.held_out) - set(kept))):
+                report({"note": f"{Path(begins).name} may have been trained on {known[:3]}, who are held out here"})
             average.load_state_dict(network.state_dict())
         state = state or {"step": 0}
         used = precise(self.accelerator)

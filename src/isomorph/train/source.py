@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from random import Random
@@ -70,8 +71,9 @@ class Samples(IterableDataset):
             yield Batch(*(torch.stack(tensors) for tensors in zip(*samples, strict=True)))
 
     def make(self, step: int, number: int) -> Batch:
-        """Sample `number`, as the stage of `step` wants it."""
-        rng = Random(f"{self.recipe.training.seed}/{number}")
+        """Sample `number`, as the stage of `step` wants it; those of the validation are below 0."""
+        seed = self.recipe.training.seed if number >= 0 else 0  # scores of runs with other seeds can be compared
+        rng = Random(f"{seed}/{number}")
         head = rng.choices(self.heads, self.shares)[0]
         wanted, _ = self.recipe.training.at(step)
         generator = next(generator for stage, generator in self.generators if stage is wanted)
@@ -97,7 +99,8 @@ def split(
     Raises
     ------
     UsageError
-        If a head to be held out is not there (a misspelt name would be trained on), or none is left to train on.
+        If a head to be held out is not there (a misspelt name would be trained on), another of the same person is to
+        be trained on, or none is left to train on.
     """
     held = set(recipe.held_out)
     spell(recipe, [head.name for head in heads])
@@ -116,7 +119,9 @@ def split(
 
 
 def spell(recipe: Recipe, names: Iterable[str]) -> None:
-    """Refuse a recipe that holds out heads that are not there: a misspelt name would be trained on.
+    """Refuse a recipe that holds out heads that are not there, or one of a person but not the others.
+
+    A misspelt name would be trained on, and so would who is held out.
 
     Parameters
     ----------
@@ -131,6 +136,14 @@ def spell(recipe: Recipe, names: Iterable[str]) -> None:
         raise UsageError(
             f"held_out names {missing[:3]}, which the corpus does not hold; --set held_out=[] to hold none."
         )
+    people = {person(name) for name in recipe.held_out}
+    if known := sorted(name for name in names if person(name) in people and not spared(recipe, name)):
+        raise UsageError(f"{known[:3]} are of people whom held_out names otherwise; name all heads of a person there.")
+
+
+def person(name: str) -> str:
+    """Who a head is of: sub-07 of sub-07, sub-07_T1w and sub-07_ses-2_T1w (BIDS); any other name is a person's own."""
+    return re.split(r"_", name)[0] if name.startswith("sub-") else name
 
 
 def spared(recipe: Recipe, name: str) -> bool:

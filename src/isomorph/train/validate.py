@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import Recipe, Stage
+from ..labels import brain_mask
 from ..structures import class_map
 from .corpus import Head
 from .source import Batch, Samples
@@ -24,11 +25,24 @@ def run_part(network: nn.Module, image: Tensor, stage: Stage) -> Tensor:
     return network(image, stage.part) if stage.part else network(image)
 
 
-@torch.inference_mode()
 def validate(
     network: nn.Module, recipe: Recipe, heads: list[Head], accelerator: Any
 ) -> tuple[dict[str, float], list[Row]]:
-    """Scores, and pictures of a few samples: the inputs, what the network made of them, and the truth.
+    """The means of what `score_each` gives, and its pictures; takes what that takes."""
+    scores, rows = score_each(network, recipe, heads, accelerator)
+    return means(scores), rows
+
+
+def means(scores: list[dict[str, float]]) -> dict[str, float]:
+    """Over samples."""
+    return {name: sum(s[name] for s in scores) / len(scores) for name in scores[0]}
+
+
+@torch.inference_mode()
+def score_each(
+    network: nn.Module, recipe: Recipe, heads: list[Head], accelerator: Any
+) -> tuple[list[dict[str, float]], list[Row]]:
+    """Scores of each sample, and pictures of a few: the inputs, what the network made of them, and the truth.
 
     Mean absolute error and PSNR (white matter = 1, inside the brain), or, of a segmentation, the mean Dice overlap of
     its classes. The last stage of the recipe decides what the samples look like, so that scores of different stages
@@ -53,16 +67,16 @@ def validate(
             image = sample.image[None].to(accelerator.device)
             prediction = run_part(network, image, stage).float().cpu()[0]
         scores, shown = score(prediction, sample)
-        found.append(scores)
+        found.append({f"validation_{name}": value for name, value in scores.items()})
         if number < SHOWN:
             rows.append([*sample.image, *shown])
     network.train()
-    return {f"validation_{name}": sum(s[name] for s in found) / len(found) for name in found[0]}, rows
+    return found, rows
 
 
 def _image(prediction: Tensor, sample: Batch) -> tuple[dict[str, float], Row]:
     image = prediction[: len(sample.target)]
-    brain = sample.weight >= 1
+    brain = brain_mask(sample.labels)
     error = (image - sample.target)[(brain if brain.any() else brain | True).expand_as(image)]
     psnr = -10 * math.log10(max(error.square().mean().item(), 1e-12))
     uncertainty = prediction[len(sample.target) :].exp()

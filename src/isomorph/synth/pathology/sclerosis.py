@@ -13,7 +13,7 @@ from .shape import Patch, box_around, offsets, soft
 from .sites import away, candidates
 
 BRAIN_WHITE = 500.0  # mL of white matter in a whole brain: a part of a head gets a part of the load
-MOST = 80  # lesions
+MOST = 400  # lesions; 30 mL are about 260 of usual size
 HOMES = {"periventricular": 0.5, "juxtacortical": 0.2, "white": 0.22, "infratentorial": 0.08}
 
 
