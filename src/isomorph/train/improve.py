@@ -219,8 +219,7 @@ def _keep(network: nn.Module, card: dict[str, Any], path: Path, before: Path) ->
 
 def _cells(result: Improvement) -> dict[str, str]:
     """Of the row in the table of runs."""
-    cells = {name: "-" if value is None else str(value) for name, value in dataclasses.asdict(result).items()}
-    numbers = {
-        name: f"{value:.4f}" for name in ("before", "after", "error") if (value := getattr(result, name)) is not None
-    }
-    return cells | numbers | {"kept": "yes" if result.kept else "no", "minutes": f"{result.minutes:g}"}
+    cells = {name: str(value) for name, value in dataclasses.asdict(result).items()}
+    scores = {name: f"{value:.4f}" for name, value in (("before", result.before), ("after", result.after))}
+    error = "-" if result.error is None else f"{result.error:.4f}"
+    return cells | scores | {"error": error, "kept": "yes" if result.kept else "no", "minutes": f"{result.minutes:g}"}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import count
 from random import Random
 from typing import NamedTuple
@@ -118,7 +117,7 @@ def split(
     return trained, [head for head in fit if head.name in held]
 
 
-def spell(recipe: Recipe, names: Iterable[str]) -> None:
+def spell(recipe: Recipe, names: Collection[str]) -> None:
     """Refuse a recipe that holds out heads that are not there, or one of a person but not the others.
 
     A misspelt name would be trained on, and so would who is held out.
@@ -143,7 +142,7 @@ def spell(recipe: Recipe, names: Iterable[str]) -> None:
 
 def person(name: str) -> str:
     """Who a head is of: sub-07 of sub-07, sub-07_T1w and sub-07_ses-2_T1w (BIDS); any other name is a person's own."""
-    return re.split(r"_", name)[0] if name.startswith("sub-") else name
+    return name.partition("_")[0] if name.startswith("sub-") else name
 
 
 def spared(recipe: Recipe, name: str) -> bool:
