@@ -106,9 +106,7 @@ def improve(
     minutes: Annotated[float, typer.Option(help="How long to train.")],
     model: Annotated[str | None, typer.Option(help="Its name or file; by default that of the recipe's name.")] = None,
     stage: Annotated[int | None, typer.Option(help="Of the recipe, from 1; by default the last.")] = None,
-    record: Annotated[
-        Path | None, typer.Option(help="Model card that gets a line; by default docs/model-cards/NAME.md.")
-    ] = None,
+    record: Annotated[Path | None, typer.Option(help="Model card that gets a line; by default OUT/card.md.")] = None,
     changes: CHANGES = None,
     resume: RESUME = False,
     threads: THREADS = None,

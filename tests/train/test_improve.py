@@ -197,6 +197,18 @@ def test_whom_the_model_may_know_is_told(model, monkeypatch, corpus, tmp_path):
 
 
 @pytest.mark.usefixtures("clock")
+def test_a_run_writes_into_its_own_folder_alone(run, monkeypatch, tmp_path):
+    """A page beside which somebody happens to work is theirs."""
+    page = tmp_path / "docs" / "model-cards" / "default.md"
+    page.parent.mkdir(parents=True)
+    page.write_text("# Mine\n")
+    monkeypatch.chdir(tmp_path)
+    run(recipe(), minutes=0.1, record=None)
+    assert page.read_text() == "# Mine\n"
+    assert HEADING in (tmp_path / "run" / "card.md").read_text()
+
+
+@pytest.mark.usefixtures("clock")
 def test_scores_are_of_the_brain_whatever_else_weighs(model):
     weights = [
         dataclasses.replace(recipe(), training=dataclasses.replace(recipe().training, outside=x)) for x in (0.3, 1)

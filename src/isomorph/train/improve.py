@@ -30,7 +30,6 @@ from .record import add_row
 from .source import split
 from .validate import DECIDES, means, score_each
 
-CARDS = Path("docs", "model-cards")
 BEFORE = "before.safetensors"  # in the folder of a run: the model that was replaced
 Scores = list[dict[str, float]]  # of each sample
 
@@ -91,8 +90,7 @@ def improve(
     model : name or file of the model to improve; that of the name of the recipe if not given
     stage : int, optional
         Of the recipe, counted from 1; the last if not given.
-    record : path of a Markdown file that gets a row in its table of runs
-        If not given, ``docs/model-cards/NAME.md`` where there is one, else ``card.md`` in `out`.
+    record : path of a Markdown file that gets a row in its table of runs; ``card.md`` in `out` if not given
     changes : ``dotted.key=value``, applied to the recipe
     resume : go on with a run that was interrupted in `out`
     threads : of the processor; all by default
@@ -137,8 +135,7 @@ def improve(
         runs = [*began.card.get("runs", []), dataclasses.asdict(result)]
         came = {"scores": means(scores[1]), "start": began.sha256, "runs": runs}
         _keep(new.network, _card(new.card, began.card, plan) | came, path, out / BEFORE)
-    there = CARDS / f"{plan.name}.md"
-    add_row(Path(record) if record else there if there.exists() else out / "card.md", plan.name, _cells(result))
+    add_row(Path(record) if record else out / "card.md", plan.name, _cells(result))
     return result
 
 
