@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import itertools
+import struct
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from isomorph import io
 from isomorph.errors import Refusal
 from isomorph.io.geometry import Claims, decide, extent, quaternion_affine, shear
 
@@ -96,6 +98,26 @@ def test_quaternions_agree_with_nibabel():
         b, c, d = (float(header[f"quatern_{x}"]) for x in "bcd")
         ours = quaternion_affine(b, c, d, np.array([5.0, 0, 0]), np.array([1.0, 2, 3]), qfac)
         assert ours == pytest.approx(header.get_qform(), abs=1e-5)
+
+
+@pytest.mark.parametrize("delta", [(1, 1, 1), (3, 3, 4)])
+@pytest.mark.parametrize("flag", [0, -1])
+def test_an_mgh_without_orientation_lies_where_freesurfer_puts_it(tmp_path, delta, flag):
+    path = tmp_path / "scan.mgh"
+    raw = bytearray(nib.MGHImage(np.ones((64, 65, 40), np.float32), RAS).to_bytes())
+    struct.pack_into(">h3f", raw, 28, flag, *delta)
+    path.write_bytes(raw)
+    scan = io.read(path, kind="image")
+    assert [n.code for n in scan.warnings] == ["W401"]
+    assert not scan.source["orientation_trusted"]
+    assert np.array_equal(io.outline(path)[1], scan.volume.affine)
+    # FreeSurfer assumes coronal slices and the origin in the middle; nibabel too, but with the axes transposed. Both
+    # take 1 mm for the voxel size: we believe the file.
+    struct.pack_into(">h15f", raw, 28, 1, *delta, -1, 0, 0, 0, 0, -1, 0, 1, 0, 0, 0, 0)
+    assert scan.volume.affine == pytest.approx(nib.MGHImage.from_bytes(bytes(raw)).affine)
+    struct.pack_into(">h", raw, 28, 0)
+    middle = [32, 32.5, 20, 1]
+    assert scan.volume.affine @ middle == pytest.approx(nib.MGHImage.from_bytes(bytes(raw)).affine @ middle)
 
 
 def test_shear_is_the_announced_angle():

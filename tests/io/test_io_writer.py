@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -330,3 +331,59 @@ def test_no_identity_and_no_touch(tmp_path, nifti):
 def test_an_image_is_saved_as_the_numbers_it_holds(kind, tmp_path):
     volume = Volume(torch.arange(24, dtype=getattr(torch, kind)).view(1, 2, 3, 4), np.eye(4))
     assert nib.load(writer.save(volume, tmp_path / "x.nii")).get_data_dtype() == np.dtype(kind)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_json_of_others_is_no_obstacle_where_none_is_written(tmp_path, head, overwrite):
+    path, beside = tmp_path / "sub-01_T1w.nii.gz", tmp_path / "sub-01_T1w.json"
+    for text in ('{"EchoTime": 0.1}', '{"tool": "isomorph", "draws": {}}', "["):
+        beside.write_text(text)
+        io.save(head, path, overwrite=overwrite)
+        assert beside.read_text() == text
+        path.unlink()
+    beside.unlink()
+    beside.symlink_to(tmp_path / "elsewhere.json")
+    io.save(head, path, overwrite=overwrite)
+    assert beside.is_symlink()
+
+
+def test_a_json_of_ours_goes_with_the_image_that_it_describes(tmp_path, head):
+    path, other = tmp_path / "t1.nii.gz", head.with_data(head.data * 2)
+    io.write(head, path, sidecar={})
+    io.save(other, path, overwrite=True)
+    assert list(tmp_path.iterdir()) == [path]
+    assert torch.equal(io.load(path).data, other.data)
+    io.write(head, path, sidecar={}, overwrite=True)
+    with pytest.raises(Refusal, match="E705"):
+        io.save(other, path)
+    path.unlink()
+    with pytest.raises(Refusal, match=r"E705 t1\.json"):  # it would be false of the new image
+        io.save(other, path)
+    io.save(other, path, overwrite=True)  # and of a run that was killed before it was removed
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_json_that_is_true_of_another_image_stays(tmp_path, head):
+    io.write(head, tmp_path / "t1.mgz", sidecar={})
+    before = (tmp_path / "t1.json").read_bytes()
+    for overwrite in (False, True):
+        io.save(head, tmp_path / "t1.nii.gz", overwrite=overwrite)
+    assert (tmp_path / "t1.json").read_bytes() == before
+    assert io.check(tmp_path / "t1.mgz").codes == ["E505"]
+
+
+@pytest.mark.parametrize("where", ["unlink", "sync"])
+def test_a_json_of_ours_is_put_back_should_its_removal_fail(tmp_path, head, monkeypatch, where):
+    path = io.write(head, tmp_path / "t1.nii.gz", sidecar={})
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    unlink = Path.unlink
+
+    def full(file, **keywords):
+        if where == "sync" or file.name == "t1.json":
+            raise OSError(errno.EIO, "broken")
+        unlink(file, **keywords)
+
+    monkeypatch.setattr(*((Path, "unlink") if where == "unlink" else (writer, "sync")), full)
+    with pytest.raises(SetupError, match="E702"):
+        io.save(head.with_data(head.data * 2), path, overwrite=True)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before

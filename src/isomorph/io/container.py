@@ -8,7 +8,9 @@ import os
 import stat
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from isomorph.errors import Refusal
 from isomorph.io.names import SUPPORTED
@@ -51,13 +53,14 @@ class Unpacked:
     junk: bool
 
 
-def slurp(path: str | os.PathLike[str], limit: int) -> bytes:
-    """All bytes of a regular file, read once; never blocks, never maps.
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A regular file that is not empty, open for reading; never blocks.
 
     Raises
     ------
     Refusal
-        E101 empty, E104 shrank while being read, E108 not readable or not a file, E205 above `limit` bytes.
+        E101 empty, E108 not readable, whenever that shows, or not a file.
     """
     try:
         # A FIFO would block a plain open for ever.
@@ -73,18 +76,27 @@ def slurp(path: str | os.PathLike[str], limit: int) -> bytes:
             raise Refusal("E108", "is a pipe or device, not a regular file", "give an image file")
         if info.st_size == 0:
             raise Refusal("E101", "the file is empty", "fetch it again")
-        if info.st_size > limit:
-            raise Refusal(
-                "E205", f"the file has {info.st_size / 1e9:.1f} GB, the limit is {limit / 1e9:.1f} GB", BIGGER
-            )
         try:
-            raw = file.read(info.st_size)
+            yield file
         except OSError as error:
             raise Refusal("E108", f"cannot be read ({_reason(error)})", "check the disk, then try again") from None
-    if len(raw) < info.st_size:
-        raise Refusal(
-            "E104", f"the file shrank while being read ({len(raw)} of {info.st_size} bytes)", "fetch it again"
-        )
+
+
+def slurp(path: str | os.PathLike[str], limit: int) -> bytes:
+    """All bytes of a regular file, read once; never blocks, never maps.
+
+    Raises
+    ------
+    Refusal
+        As `opened`, E104 shrank while being read, E205 above `limit` bytes.
+    """
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise Refusal("E205", f"the file has {size / 1e9:.1f} GB, the limit is {limit / 1e9:.1f} GB", BIGGER)
+        raw = file.read(size)
+    if len(raw) < size:
+        raise Refusal("E104", f"the file shrank while being read ({len(raw)} of {size} bytes)", "fetch it again")
     return raw
 
 

@@ -19,7 +19,7 @@ SHIFT = 1.0  # mm at the corners, between the two affines of one file
 HUGE = 1e12  # no length, in any unit
 FAR = 2000.0  # mm from the isocentre
 LAS = np.diag([-1.0, 1.0, 1.0])  # what NIfTI and Analyze readers assume without orientation
-LSP = np.array([[-1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])  # what FreeSurfer assumes
+LIA = np.array([[-1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])  # FreeSurfer's (nibabel transposes it)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,8 @@ class Claims:
         Millimetres per unit of the header: 1, 1000 (metres) or 0.001 (microns).
     directions : (3, 3) array
         Axes to assume when nothing is said.
+    centre : (3,) array, optional
+        Voxel to take for the origin of the world when nothing is said; that in the middle of the grid by default.
     """
 
     shape: tuple[int, int, int]
@@ -49,6 +51,7 @@ class Claims:
     scode: int = 0
     unit: float = 1.0
     directions: np.ndarray = field(default_factory=LAS.copy)
+    centre: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +167,8 @@ def _choose(claims: Claims) -> tuple[np.ndarray, str, list[Notice]]:
         )
     affine = np.eye(4)
     affine[:3, :3] = claims.directions * np.abs(claims.pixdim)
-    affine[:3, 3] = -affine[:3, :3] @ ((np.array(claims.shape) - 1) / 2)
+    centre = (np.array(claims.shape) - 1) / 2 if claims.centre is None else claims.centre
+    affine[:3, 3] = -affine[:3, :3] @ centre
     unknown = "voxel size alone used, left and right are not known"
     notice = (
         Notice("W402", f"sform is not a valid affine; {unknown}")

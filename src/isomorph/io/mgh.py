@@ -7,7 +7,7 @@ import struct
 import numpy as np
 
 from isomorph.errors import Refusal
-from isomorph.io.geometry import LSP, Claims
+from isomorph.io.geometry import LIA, Claims
 from isomorph.io.header import Header, three_axes
 
 OFFSET = 284  # bytes before the voxels
@@ -41,10 +41,11 @@ def parse(block: bytes) -> Header:
     shape = shape[:3] if shape[3] == 1 else shape
     three_axes(shape)
     pixdim = np.array(values[8:11], dtype=np.float64)
+    centre = np.array(shape[:3]) / 2  # where FreeSurfer puts the centre, whatever the flag
     affine = np.eye(4)
     affine[:3, :3] = np.array(values[11:20]).reshape(3, 3).T * pixdim
-    affine[:3, 3] = np.array(values[20:23]) - affine[:3, :3] @ (np.array(shape[:3]) / 2)
-    claims = Claims(shape[:3], pixdim, sform=affine, scode=int(good > 0), directions=LSP)
+    affine[:3, 3] = np.array(values[20:23]) - affine[:3, :3] @ centre
+    claims = Claims(shape[:3], pixdim, sform=affine, scode=int(good > 0), directions=LIA, centre=centre)
     dtype = np.dtype(TYPES[code]).newbyteorder(">")
     return Header("mgh", shape, dtype, OFFSET, 1.0, 0.0, claims, footer=True)
 

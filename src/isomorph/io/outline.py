@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from isomorph.errors import Refusal
 from isomorph.io import container, geometry
 from isomorph.io.names import suffix
 from isomorph.io.reader import PEEK, parse, partner
@@ -33,9 +32,7 @@ def outline(path: str | os.PathLike[str]) -> tuple[tuple[int, int, int], np.ndar
         As `read`, where the header tells.
     """
     file, _ = partner(Path(path)) or (Path(path), None)
-    if not file.is_file():
-        raise Refusal("E108", "the file cannot be opened", "check path and permissions")
-    with file.open("rb") as stream:
+    with container.opened(file) as stream:
         raw = stream.read(PEEK)
         packed = container.compression(raw)
         raw += stream.read(BLOCK) if packed == "bz2" else b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,10 +18,13 @@ from isomorph.io.header import Header
 from isomorph.io.names import SUPPORTED, Notice, escape, is_ours, suffix
 from isomorph.volume import Volume
 
+log = logging.getLogger(__name__)
+
 KINDS = ("scan", "t1", "image")
 MAX_GB = 4.0
 PEEK = 1 << 16  # bytes in which header and sizes of extensions lie
 DEFLATE = 1032  # bytes that one compressed byte can at most become
+TOGETHER = "keep .hdr and .img together"
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +139,12 @@ def _judged(file: _File, frame: int | str, ct: bool, kind: str) -> Scan:
     return Scan(volume, tuple(notices), source | {"warnings": [asdict(n) for n in notices]})
 
 
-def load(path: str | os.PathLike[str], *, kind: str = "scan", frame: int | str = 0) -> Volume:
-    """The image alone; see `read`."""
-    return read(path, frame=frame, kind=kind).volume
+def load(path: str | os.PathLike[str], *, kind: str = "scan", frame: int | str = 0, ct: bool = False) -> Volume:
+    """The image alone; see `read`, whose warnings are logged here."""
+    scan = read(path, frame=frame, ct=ct, kind=kind)
+    for notice in scan.warnings:
+        log.warning("%s: %s %s", escape(Path(path).name), notice.code, notice.message)
+    return scan.volume
 
 
 def check(path: str | os.PathLike[str], *, frame: int | str = 0, ct: bool = False, max_gb: float = MAX_GB) -> Verdict:
@@ -178,9 +185,7 @@ def _open(path: Path, frame: int | str, limit: int, kind: str) -> _File:
     notices = list(header.notices)
     if header.pair:
         if other is None or not os.path.exists(other[1]):
-            raise Refusal(
-                "E107", "the voxels (.img) that belong to this header are missing", "keep .hdr and .img together"
-            )
+            raise Refusal("E107", "the voxels (.img) that belong to this header are missing", TOGETHER)
         container.unpack(raw, packed, keep=0, cap=limit)
         raw = container.slurp(other[1], limit)
         sha.update(raw)
@@ -209,9 +214,7 @@ def partner(path: Path) -> tuple[Path, Path] | None:
 
     header, voxels = find(".hdr"), find(".img")
     if not os.path.exists(header) and voxels == path and os.path.exists(path):
-        raise Refusal(
-            "E107", "the header (.hdr) that belongs to these voxels is missing", "keep .hdr and .img together"
-        )
+        raise Refusal("E107", "the header (.hdr) that belongs to these voxels is missing", TOGETHER)
     return header, voxels
 
 

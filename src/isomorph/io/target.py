@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from isomorph.errors import Refusal, SetupError, UsageError, escape
-from isomorph.io.names import sidecar, sidecar_path, suffix
+from isomorph.io.names import SUFFIXES, bare, described, sidecar, sidecar_path, suffix
 
 WRITABLE = (".nii.gz", ".nii", ".mgz", ".mgh")
 NAME_MAX = 255  # bytes, on every file system that matters
@@ -66,7 +66,12 @@ def _halves(path: Path) -> list[Path]:
 
 
 def check_output(
-    path: PathLike, *, inputs: Iterable[PathLike] = (), overwrite: bool = False, root: PathLike | None = None
+    path: PathLike,
+    *,
+    inputs: Iterable[PathLike] = (),
+    overwrite: bool = False,
+    root: PathLike | None = None,
+    json: bool = True,
 ) -> Path:
     """Everything that can be known to go wrong with an output, before the work; makes its folder.
 
@@ -80,6 +85,8 @@ def check_output(
         Whether an image at `path`, and a sidecar of isomorph beside it, may be replaced. Other JSON never is.
     root : path, optional
         Folder that the output must stay in, links resolved.
+    json : bool
+        Whether a sidecar will be written too. If not, JSON beside `path` is no obstacle, unless it is `outdated`.
 
     Raises
     ------
@@ -101,8 +108,8 @@ def check_output(
         if Guard(inputs).harmed(path) is not None:
             reason = f"the output {said} is the input itself, or shares its JSON"
             raise Refusal("E701", reason, "choose another output name")
-        _refuse_links(path, root)
-        _refuse_present(path, overwrite)
+        _refuse_links(path, root, json)
+        _refuse_present(path, overwrite, json)
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise trouble(error, path) from None
@@ -111,8 +118,16 @@ def check_output(
     return path
 
 
-def _refuse_links(path: Path, root: PathLike | None) -> None:
-    for target in (path, sidecar_path(path)):
+def outdated(path: PathLike) -> bool:
+    """Whether the JSON beside `path` is one of ours that is false of an image written there, and true of no other."""
+    path, content = Path(path), sidecar(path)
+    others = {path.with_name(bare(path) + end) for end in SUFFIXES} - {path}
+    ours = content.get("tool") == "isomorph" and "output" in content
+    return ours and not any(described(other, content) for other in others)
+
+
+def _refuse_links(path: Path, root: PathLike | None, json: bool) -> None:
+    for target in (path, sidecar_path(path)) if json else (path,):
         if target.is_symlink():
             raise Refusal("E706", f"{escape(target.name)} is a link, which is never written through", "remove it")
     if root is not None and not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(root)):
@@ -120,12 +135,12 @@ def _refuse_links(path: Path, root: PathLike | None) -> None:
         raise Refusal("E706", reason, "remove the link")
 
 
-def _refuse_present(path: Path, overwrite: bool) -> None:
-    for target in (path, sidecar_path(path)):
+def _refuse_present(path: Path, overwrite: bool, json: bool) -> None:
+    beside = sidecar_path(path)
+    for target in (path, beside) if json or outdated(path) else (path,):
         if target.exists() and (not overwrite or not target.is_file()):
             raise present(target)
-    beside = sidecar_path(path)
-    if beside.exists() and sidecar(path).get("tool") != "isomorph":
+    if json and beside.exists() and sidecar(path).get("tool") != "isomorph":
         reason = f"{escape(beside.name)} is not of isomorph and is never replaced"
         raise Refusal("E705", reason, "choose another output or move it away")
 

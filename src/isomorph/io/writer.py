@@ -20,7 +20,7 @@ import numpy as np
 from isomorph.errors import SetupError, escape
 from isomorph.io import container, geometry, mgh, nifti
 from isomorph.io.names import sidecar_path, suffix
-from isomorph.io.target import PathLike, check_output, present, trouble
+from isomorph.io.target import PathLike, check_output, outdated, present, trouble
 from isomorph.place import aside, rename, staged, sync
 from isomorph.volume import Volume
 
@@ -87,7 +87,8 @@ def write(
     overwrite : bool
         Replace a file at `path`, in one step.
     sidecar : dict or None
-        Written as JSON beside the image, with size, shape and SHA-256 of the output added. None writes none.
+        Written as JSON beside the image, with size, shape and SHA-256 of the output added. None writes none, and
+        removes one of ours that is false of the new image.
     description : str
         For the header, after name and version. Without "synthetic" in it the image is not known as ours again.
     dtype : str
@@ -133,10 +134,12 @@ def write_all(
     """
     inputs, files = list(inputs), []
     for output in outputs:  # fails, if it must, before anything is written
-        check_output(output.path, inputs=inputs, overwrite=overwrite, root=output.root)
+        beside = output.sidecar is not None
+        check_output(output.path, inputs=inputs, overwrite=overwrite, root=output.root, json=beside)
         files += _files(output)
+    stale = {sidecar_path(o.path) for o in outputs if overwrite and o.sidecar is None and outdated(o.path)}
     try:
-        _settle(files, overwrite)
+        _settle(files, overwrite, stale - {file.path for file in files})
     except OSError as error:
         raise trouble(error, outputs[-1].path) from None
 
@@ -152,7 +155,10 @@ def _files(output: Output) -> list[_File]:
 
 
 def save(volume: Volume, path: PathLike, *, overwrite: bool = False, dtype: str | None = None) -> Path:
-    """Write an image without sidecar, as the numbers it holds unless `dtype` says otherwise; see `write`."""
+    """Write an image without sidecar, as the numbers it holds unless `dtype` says otherwise; see `write`.
+
+    A JSON that isomorph wrote for an image that is now replaced goes with it; any other is left alone.
+    """
     own = str(volume.data.dtype).removeprefix("torch.")
     return write(
         volume, path, overwrite=overwrite, dtype=dtype or (own if own in DTYPES else "float32"), description="image"
@@ -229,18 +235,22 @@ def _json(sidecar: dict[str, Any], image: _Image, content: bytes) -> bytes:
         raise ValueError(f"The sidecar is not JSON ({error}); give plain numbers, text, lists and dicts.") from None
 
 
-def _settle(files: Sequence[_File], overwrite: bool) -> None:
-    """Write everything under temporary names, verify, then rename in this order."""
+def _settle(files: Sequence[_File], overwrite: bool, stale: Iterable[Path]) -> None:
+    """Write everything under temporary names, verify, then rename in this order; last, remove what is now false."""
     with ExitStack() as stack:
         ready = [(file, stack.enter_context(staged(file.path, file.content))) for file in files]
         for file, temporary in ready:
             _verify(temporary, file)
-        before = {file.path: stack.enter_context(aside(file.path)) for file in files if overwrite}
+        paths = [*(file.path for file in files), *stale]
+        before = {path: stack.enter_context(aside(path)) for path in paths if overwrite}
         placed: list[Path] = []
         try:
             for file, temporary in ready:
                 rename(temporary, file.path, overwrite=overwrite)
                 placed.append(file.path)
+            for path in stale:
+                path.unlink(missing_ok=True)
+                placed.append(path)
             for folder in {path.parent for path in placed}:
                 sync(folder)
         except BaseException as error:
