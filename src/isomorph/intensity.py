@@ -9,6 +9,7 @@ from torch import Tensor
 
 FOREGROUND = 0.1  # of the bright end: air, even noisy, lies below; the darkest tissue mostly above
 LOW, HIGH = 0.5, 99.0  # percentiles: a handful of hot voxels must not crush the brain
+RAISED = 0.5  # of what is bright: the darkest voxels of a head are darker, unless an export lifted them all
 PASSES = 3  # from a first guess of what is bright to one that no longer depends on the guess
 SAMPLES = 250_000  # voxels looked at; a percentile needs no more
 BRIGHTEST = 1.7  # times bright tissue: beyond it a compressed brightness says next to nothing
@@ -47,9 +48,9 @@ def percentiles(x: Tensor, *q: float) -> list[float]:
 def robust_range(x: Tensor) -> tuple[float, float]:
     """Level of air and level of bright tissue, whatever the field of view.
 
-    A magnitude image has its air at zero, however little air it shows; only one that goes below zero has its zero
-    elsewhere, at the `LOW` percentile of all voxels. Bright tissue is the `HIGH` percentile of the foreground, so that
-    the share of empty space around the head does not change the scale.
+    A magnitude image has its air at zero, however little air it shows; only one that goes below zero, or is nowhere
+    near it, has its zero elsewhere, at the `LOW` percentile of all voxels. Bright tissue is the `HIGH` percentile of
+    the foreground, so that the share of empty space around the head does not change the scale.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def robust_range(x: Tensor) -> tuple[float, float]:
         With ``low < high`` unless the image is constant.
     """
     dark, likely, brightest = percentiles(x, LOW, 98.0, 99.9)
-    low = min(0.0, dark)
+    low = dark if dark < 0 or dark > RAISED * likely else 0.0
     high = likely if likely > low else brightest  # a head that fills less than a fiftieth of the volume
     for _ in range(PASSES):
         foreground = x[x > low + FOREGROUND * (high - low)]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import logging
 import os
 import re
 from pathlib import Path
@@ -96,13 +98,31 @@ def test_hot_voxels_are_clipped_and_the_rest_is_kept(tmp_path, head):
 
 
 def test_air_that_lies_above_zero_changes_no_verdict_and_no_measure(tmp_path, head):
-    for name, offset in (("plain", 0), ("raised", 1000)):
+    for name, offset in (("plain", 0), ("raised", 32768)):
         x = head.data[0].numpy() + np.random.default_rng(1).normal(0, 5, head.shape).clip(0) + offset
         nib.save(nib.Nifti1Image(x.astype(np.float32), head.affine), tmp_path / f"{name}.nii.gz")
     plain, raised = (io.read(tmp_path / f"{name}.nii.gz") for name in ("plain", "raised"))
-    assert plain.warnings == raised.warnings
+    assert [n for n in raised.warnings if n.code != "W512"] == list(plain.warnings)
+    assert len(raised.warnings) == len(plain.warnings) + 1
     for measure in ("content_cm3", "coverage_mm"):
         assert raised.source[measure] == pytest.approx(plain.source[measure], rel=0.02)
+
+
+def test_a_loaded_image_is_that_of_reading_and_what_is_doubtful_is_logged(nifti, caplog):
+    path = nifti()
+    path = path.rename(path.with_name("scan\n.nii"))
+    with caplog.at_level(logging.WARNING, logger="isomorph.io.reader"):
+        assert torch.equal(io.load(path).data, io.read(path).volume.data)
+    said = "scan\\n.nii: W101 the name and the content disagree on compression; read by content"
+    assert [record.getMessage() for record in caplog.records] == [said]
+
+
+def test_an_image_can_be_loaded_as_a_ct(tmp_path, head):
+    hounsfield = np.select([head.data[0] > 850, head.data[0] > 500, head.data[0] > 200], [30, 40, 1200], -1000)
+    path = tmp_path / "high.nii"
+    nib.save(nib.Nifti1Image((hounsfield + 1024).astype(np.int16), head.affine), path)
+    assert io.load(path).data.min() == 24
+    assert io.load(path, ct=True).data.min() == -1000
 
 
 def test_memory_that_does_not_suffice_is_a_refusal(nifti, monkeypatch):
@@ -148,6 +168,27 @@ def test_unreadable_file(nifti):
     path = nifti()
     path.chmod(0)
     assert io.check(path).codes == ["E108"]
+    with pytest.raises(Refusal, match=r"E108 cannot be opened \(permission denied"):
+        io.outline(path)
+
+
+@pytest.mark.parametrize("look", [io.outline, io.read])
+def test_each_way_in_opens_without_trust(nifti, tmp_path, monkeypatch, look):
+    path, empty, pipe = nifti(), tmp_path / "empty.nii", tmp_path / "pipe.nii"
+    empty.touch()
+    os.mkfifo(pipe)
+    (tmp_path / "folder.nii").mkdir()
+    for name, code in (("empty.nii", "E101"), ("pipe.nii", "E108"), ("folder.nii", "E108"), ("none.nii", "E108")):
+        with pytest.raises(Refusal, match=code):
+            look(tmp_path / name)
+
+    def denied(*_, **__):
+        raise PermissionError(errno.EACCES, "denied", str(path))
+
+    monkeypatch.setattr(os, "open", denied)  # also for root, who may read everything
+    with pytest.raises(Refusal, match="E108") as refused:
+        look(path)
+    assert str(tmp_path) not in str(refused.value)
 
 
 def test_a_file_that_shrinks_while_being_read(nifti, monkeypatch):

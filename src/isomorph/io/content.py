@@ -80,7 +80,7 @@ def look(x: Tensor, spacing: tuple[float, float, float], *, ct: bool = False, th
     if ct and not hounsfield and _no_tomogram(x, least, most):
         notices.append(Notice("W511", "does not look like Hounsfield units, taken for them; leave out --ct for MR"))
     low, high = robust_range(x)
-    low = max(low, least)  # an export may have put the air above zero
+    raised, low = low > 0, max(low, least)  # an export may have put the air above zero
     floor = TISSUE - offset if hounsfield and least + offset < TISSUE else low + FOREGROUND * (high - low)
     mask = x > floor
     count = int(mask.sum())
@@ -94,6 +94,8 @@ def look(x: Tensor, spacing: tuple[float, float, float], *, ct: bool = False, th
     if modality == "mr":
         more, ceiling = _signal(x, low, high, most, phase)
         notices += more
+        if raised and all(n.code != "W506" for n in more):  # noise has no air
+            notices.append(Notice("W512", f"the darkest voxels lie near {low:.4g}, far above 0: taken for air"))
     profiles = [mask.sum(dim=[a for a in range(3) if a != axis]) for axis in range(3)]
     seen = [torch.nonzero(p > 0.01 * p.max()).flatten() for p in profiles]
     coverage = min(float(s[-1] - s[0] + 1) * mm for s, mm in zip(seen, spacing, strict=True))
