@@ -281,14 +281,19 @@ def test_a_gpu_that_is_too_small_is_left_for_the_processor_and_that_is_said(monk
         tried.append((device.type, run.slab_values()))
         if device.type == "cuda":
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        assert rest[0] == "fp32"  # bf16, where the processor only imitates it, would take for ever
         return both(network, image, device, *rest)
 
     monkeypatch.setattr(main, "choose_device", lambda name: torch.device("cuda"))
     monkeypatch.setattr(run, "_both", small)
-    result = synthesise(volume, model(), precision="fp32")
+    monkeypatch.setattr(run, "computes_in_bf16", lambda device: device.type == "cuda")
+    result = synthesise(volume, model(), precision="bf16")
+    assert (result.device, result.precision) == ("cpu", "fp32")
     assert tried == [("cuda", VALUES), ("cuda", FEWER), ("cpu", VALUES)]
     assert [n.code for n in result.notices].count("W801") == 1
     assert torch.equal(result.volume.data, expected.volume.data)
+    exam = synthesise([volume, volume], model(), precision="bf16")
+    assert [n.code for n in exam.notices].count("W801") == 1
 
 
 def test_an_error_of_a_gpu_that_is_not_about_memory_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +301,7 @@ def test_an_error_of_a_gpu_that_is_not_about_memory_is_not_hidden(monkeypatch: p
 
     class Broken(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            raise RuntimeError("illegal instruction")
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(main, "choose_device", lambda name: torch.device("cpu"))
     broken = Model(Broken(), {"name": "broken", "white_matter": 1.0, "arguments": {}}, "0" * 64)

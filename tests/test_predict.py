@@ -115,17 +115,18 @@ def test_a_network_that_can_look_both_ways_is_asked_once_along_the_axis_from_lef
     asked: list[int] = []
     image = scan((8, 8, 8), np.eye(3)[[1, 2, 0]])  # R runs along the second axis
     how = {"device": torch.device("cpu"), "precision": "fp32"}
-    out = run(Both(), image, **how)
+    out = run(Both(), image, **how).volume
     assert asked == [3]
     torch.testing.assert_close(out.data, (image.data + image.data.flip(2)) / 2)
     run(Both(), image, **how, flip=False)
     assert asked == [3]
 
 
-def test_scale_and_offset_of_mr_do_not_matter() -> None:
+@pytest.mark.parametrize("offset", [-5000, 32768])
+def test_scale_and_offset_of_mr_do_not_matter(offset: float) -> None:
     volume = scan((40, 44, 9), np.diag([1, 1, 5.0]))
     expected = synthesise(volume, analytic()).volume.data
-    other = synthesise(volume.with_data(volume.data * 37 - 5000), analytic()).volume.data
+    other = synthesise(volume.with_data(volume.data * 37 + offset), analytic()).volume.data
     torch.testing.assert_close(other, expected, atol=0.05, rtol=0)
 
 

@@ -93,6 +93,8 @@ def fused(
     mean, doubt, shares = _mean(used)
     share = dict(zip((p.part.index for p in used), shares, strict=True))
     parts = tuple(replace(p.part, agreement=round(p.agreement, 4), share=share.get(p.part.index, 0.0)) for p in placed)
+    left_out = [_left_out(p) for p in placed if p.part.index not in share]
+    told = {notice.code: notice for result in results.values() for notice in result.notices}
     seconds = {stage: round(sum(r.seconds.get(stage, 0.0) for r in results.values()), 4) for stage in here.seconds}
     return replace(
         here,
@@ -102,7 +104,7 @@ def fused(
         reference=best,
         parts=parts,
         lesions=given,
-        notices=(*(_left_out(p) for p in placed if p.part.index not in share), *(given.notices if given else ())),
+        notices=(*told.values(), *left_out, *(given.notices if given else ())),
     )
 
 

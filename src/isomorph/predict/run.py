@@ -6,11 +6,12 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ..device import computes_in_bf16
 from ..errors import IsomorphError, SetupError
 from ..io import Notice
 from ..nets.slabs import FEWER, slab_values, thin_slabs
@@ -20,6 +21,16 @@ from ..volume import Volume
 log = logging.getLogger(__name__)
 
 Progress = Callable[[float], None]  # share of the work that is done, 0 to 1
+# How torch, CUDA and its libraries say it; "illegal memory access" is another thing.
+EXHAUSTED = ("out of memory", "allocate memory", "alloc_failed", "not enough memory")
+
+
+class Ran(NamedTuple):
+    """What a network gave, and how that was computed in the end."""
+
+    volume: Volume  # float32, on the processor
+    device: torch.device
+    precision: str
 
 
 @torch.inference_mode()
@@ -32,7 +43,7 @@ def run(
     flip: bool = True,
     progress: Progress | None = None,
     warn: Callable[[Notice], object] = lambda notice: log.warning("%s %s", notice.code, notice.message),
-) -> Volume:
+) -> Ran:
     """Raw output of the network, averaged with that of the mirrored image if `flip`.
 
     Parameters
@@ -42,7 +53,9 @@ def run(
     image : Volume, (C, I, J, K)
         As `prepare` gives it.
     device : torch.device
+        Where to begin; should a GPU be too small, the processor takes over.
     precision : {"fp32", "bf16"}
+        There; a processor that only imitates bf16 takes over in fp32.
     flip : bool
     progress : callable, optional
         Told the share of the work that is done.
@@ -51,8 +64,7 @@ def run(
 
     Returns
     -------
-    Volume
-        float32, on the processor.
+    Ran
 
     Raises
     ------
@@ -61,34 +73,36 @@ def run(
     IsomorphError
         If the output is not finite.
     """
-    output = None
-    for where, values in _ways(device):
+    ran = None
+    for where, exact, values in _ways(device, precision):
         try:
             with full_precision(), thin_slabs(values):
-                output = _both(network, image, where, precision, flip, progress)
+                ran = Ran(_both(network, image, where, exact, flip, progress), where, exact)
             break
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
         if where.type != "cpu":
             warn(Notice("W801", f"out of memory on {where}; computed in thinner slabs, or on the processor"))
-    if output is None:
+    if ran is None:
         size = " x ".join(map(str, image.shape))
         raise SetupError(
             f"E802 out of memory on {device} for {size} voxels; try --precision bf16, or crop to the head."
         )
     if progress:
         progress(1.0)
-    if not output.data.isfinite().all():
+    if not ran.volume.data.isfinite().all():
         raise IsomorphError("E805 the network gave values that are not finite; try --precision fp32.")
-    return output
+    return ran
 
 
-def _ways(device: torch.device) -> list[tuple[torch.device, int]]:
-    """Where to compute, in slabs of how many values: should a GPU be too small, thinner, then on the processor."""
+def _ways(device: torch.device, precision: str) -> list[tuple[torch.device, str, int]]:
+    """Where to compute, how, in slabs of how many values: should a GPU be too small, thinner, then on the processor."""
     if device.type == "cpu":
-        return [(device, slab_values())]
-    return [(device, slab_values()), (device, FEWER), (torch.device("cpu"), slab_values())]
+        return [(device, precision, slab_values())]
+    cpu = torch.device("cpu")
+    there = precision if computes_in_bf16(cpu) else "fp32"
+    return [(device, precision, slab_values()), (device, precision, FEWER), (cpu, there, slab_values())]
 
 
 def _both(
@@ -110,7 +124,10 @@ def _both(
 
 def out_of_memory(error: Exception) -> bool:
     """Whether an error says that memory does not suffice; torch says it in words alone."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error).lower())
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in said for words in EXHAUSTED)
+    )
 
 
 @contextmanager

@@ -248,7 +248,7 @@ def shares(
     ways, total = (False, True) if how.flip else (False,), None
     for done, turned in enumerate(ways):
         seen = mirror(image) if turned else image
-        raw = run(model.network, seen, device=where, precision=exact, flip=False, warn=warn)
+        raw = run(model.network, seen, device=where, precision=exact, flip=False, warn=warn).volume
         share = raw.with_data(_softmax(raw.data))
         del raw  # the largest thing there is
         share = mirror(share) if turned else share

@@ -210,16 +210,18 @@ def _single(volume: Volume, model: Model, how: Options, doubt: bool, progress: P
 def _repeated(scans: Sequence[Volume], rules: Rules, model: Model, how: Options, progress: Progress | None) -> Result:
     """What the original SynthSR makes of scans, step for step."""
     where, seconds = choose_device(how.device), dict[str, float]()
-    # What is to be repeated is not rounded.
-    exact = "fp32" if how.precision == "auto" else choose_precision(how.precision, where)
+    exact = "fp32" if how.precision == "auto" else choose_precision(how.precision, where)  # what is repeated is exact
     flip = how.flip and rules.mirrored
     with _stage("prepare", seconds, progress):
         fed = rules.prepare(scans, how.ct)
+    notices: dict[str, Notice] = {}
     with _stage("network", seconds, progress) as report:
-        both = passes(model, fed, device=where, precision=exact, flip=flip, progress=report)
+        said = {"progress": report, "warn": lambda n: notices.setdefault(n.code, n)}
+        both = passes(model, fed, device=where, precision=exact, flip=flip, **said)
     with _stage("restore", seconds, progress):
-        image = rules.restore(both, fed, how.sharpen)
-    return Result(image, seconds, str(where), exact, torch.get_num_threads(), fed.range)
+        image = rules.restore([ran.volume.data[0] for ran in both], fed, how.sharpen)
+    used = str(both[-1].device), both[-1].precision, torch.get_num_threads()
+    return Result(image, seconds, *used, fed.range, notices=tuple(notices.values()))
 
 
 def _together(
@@ -259,18 +261,17 @@ def _through(
     with _stage("prepare", seconds, progress):
         image, prepared = ready()
     with _stage("network", seconds, progress) as report:
-        raw = through(image, flip=how.flip, progress=report)
+        raw, used, exact = through(image, flip=how.flip, progress=report)
     wide = None
     if doubt:
         with _stage("uncertainty", seconds, progress):
-            wide = interval(raw, image, model.card, partial(through, flip=False))
+            wide = interval(raw, image, model.card, lambda x: through(x, flip=False).volume)
     with _stage("restore", seconds, progress):
         white = float(model.card["white_matter"])
         t1 = sharpened(raw, prepared) if sharpens(model.card) else restore(raw, prepared, white)
         wide = wide and restore(wide, prepared, white)
-    told = tuple(notices.values())
-    used = str(where), exact, torch.get_num_threads()
-    return Result(t1, seconds, *used, prepared.window, notices=told, uncertainty=wide)
+    how_computed = str(used), exact, torch.get_num_threads()
+    return Result(t1, seconds, *how_computed, prepared.window, notices=tuple(notices.values()), uncertainty=wide)
 
 
 def _check(volume: Volume | None) -> None:

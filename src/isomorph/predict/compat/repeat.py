@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ...errors import SetupError
+from ...io import Notice
 from ...space import mirror
 from ...volume import Volume
 from ...weights import Model
-from ..run import run
+from ..run import Ran, run
 from .hyperfine import HYPERFINE
 from .rules import RULES, Fed, Rules
 
@@ -53,19 +53,21 @@ def passes(
     precision: str,
     flip: bool,
     progress: Callable[[float], None] = lambda share: None,
-) -> list[Tensor]:
+    warn: Callable[[Notice], object],
+) -> list[Ran]:
     """Raw output of the network for the image, and for its mirror image turned back if `flip`.
 
     Not averaged: FreeSurfer clips each of them first.
     """
     image = Volume(fed.image, np.eye(4))  # in RAS order: what is mirrored is the first axis
 
-    def one(x: Volume, after: float) -> Volume:
-        out = run(model.network, x, device=device, precision=precision, flip=False)
+    def one(x: Volume, after: float) -> Ran:
+        out = run(model.network, x, device=device, precision=precision, flip=False, warn=warn)
         progress(after)
         return out
 
     both = [one(image, 0.5 if flip else 1.0)]
     if flip:
-        both.append(mirror(one(mirror(image), 1.0)))
-    return [volume.data[0] for volume in both]
+        other = one(mirror(image), 1.0)
+        both.append(other._replace(volume=mirror(other.volume)))
+    return both
