@@ -238,7 +238,9 @@ def test_a_bad_scan_is_left_out_of_its_exam_and_told(tmp_path: Path, identity_fi
     said = "E101 bad.nii.gz the file is empty, and 1 more of this exam cannot be used; fetch it again"
     assert (none.exit_code, none.outcomes[0].message) == (5, said)
     mask = Options(**{**vars(options), "lesion_mask": str(good)})  # drawn on a scan that cannot be read
-    assert predict_scans([bad, good], tmp_path / "none.nii.gz", mask).outcomes[0].message.startswith("E101 bad.nii.gz")
+    for exam in ([bad, good], ["-", bad, good]):
+        told = predict_scans(exam, tmp_path / "none.nii.gz", mask).outcomes[0].message
+        assert told.startswith("E101 bad.nii.gz")
     pair = Options(**{**vars(options), "model": str(channels_file(tmp_path, 0.0))})  # that needs both
     assert predict_scans([bad, good], tmp_path / "none.nii.gz", pair).outcomes[0].message.startswith("E101 bad.nii.gz")
     assert not (tmp_path / "none.nii.gz").exists()
@@ -400,6 +402,25 @@ def test_a_folder_is_an_exam_where_any_order_will_do(tmp_path: Path) -> None:
     assert summary.exit_code == 0, [outcome.message for outcome in summary.outcomes]
     (card,) = (json.loads(path.read_text()) for path in (tmp_path / "out").rglob("*.json"))
     assert [(part["file"], part["reference"]) for part in card["exam"]] == [("a.nii.gz", False), ("b.nii.gz", True)]
+
+
+@pytest.mark.usefixtures("registration")
+def test_an_exam_of_too_many_scans_is_refused_and_the_others_go_on(tmp_path: Path) -> None:
+    model, path = leading(tmp_path), tmp_path / "leading.safetensors"
+    save_model(path, model.network, model.card)
+    for name in ("many/a", "many/b", "many/c", "one/a"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        save(head(4.0), tmp_path / "in" / f"{name}.nii.gz")
+    options = Options(model=str(path), exams=True, flip=False, threads=1)
+    summary = predict_scans([tmp_path / "in"], tmp_path / "out", options)
+    assert (summary.exit_code, [outcome.status for outcome in summary.outcomes]) == (4, ["refused", "done"])
+    told = "takes 1 to 2 scans of one exam, 3 of 3 were given; give as many"
+    assert summary.outcomes[0].line == f"ERROR E906 many: pair {told} [not processed]"
+    with pytest.raises(UsageError, match=f"^many: pair {told}"):
+        predict_scans([tmp_path / "in" / "many"], tmp_path / "alone", options)
+    files = sorted((tmp_path / "in" / "many").iterdir())
+    with pytest.raises(UsageError, match=f"^a.nii.gz and 2 more: pair {told}"):
+        predict_scans(files, tmp_path / "t1.nii.gz", Options(model=str(path)))
 
 
 @pytest.mark.usefixtures("registration")

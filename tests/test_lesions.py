@@ -129,6 +129,11 @@ def test_lesions_from_files(phantom: Volume, phantom_file: Path, tmp_path: Path,
     near = np.linalg.norm(world_of(healed_.shape, nib.load(tmp_path / "keep.nii.gz").affine) - LESION, axis=-1)
     assert np.abs(healed_ - kept_)[near < 4].mean() > 5
     np.testing.assert_allclose(healed_[near > 16], kept_[near > 16], atol=0.5)
+    untrusted = nib.Nifti1Image(mask.data[0].numpy(), None)  # no orientation: nobody knows which side it marks
+    nib.save(untrusted, tmp_path / "bare.nii.gz")
+    bare = Options(**say | {"lesion_mask": str(tmp_path / "bare.nii.gz")}, strict=True)
+    told = predict_scans([phantom_file], tmp_path / "new.nii.gz", bare).outcomes[0].message
+    assert told.startswith("W401 bare.nii.gz")
     before = where.read_bytes()
     for options in (Options(**say, overwrite=True), Options(**say, overwrite=True, uncertainty=str(where))):
         out = tmp_path / "new.nii.gz" if options.uncertainty else where  # the mask is never written to

@@ -149,6 +149,48 @@ def test_a_second_run_goes_on_where_the_first_one_stopped(folder: Path, tmp_path
     assert summary.line.startswith("3 scans: 1 done, 1 skipped, 1 refused; exit code 4")
 
 
+def test_what_another_process_did_meanwhile_is_not_done_again(
+    phantom: Volume, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        save(phantom, tmp_path / "in" / f"{name}.nii.gz")
+    computed: list[object] = []
+
+    def spy(*given: Any, **how: Any) -> Any:
+        computed.append(given)
+        return synthesise(*given, **how)
+
+    def other(outcome: Outcome) -> None:
+        if outcome.name == "a.nii.gz":  # while the first one works on a, and before it comes to b
+            predict_scans([tmp_path / "in" / "b.nii.gz"], f"{tmp_path}/out/", options)
+
+    synthesise = scans.synthesise
+    monkeypatch.setattr(scans, "synthesise", spy)
+    summary = predict_scans([tmp_path / "in"], tmp_path / "out", options, Listeners(say=other))
+    assert [outcome.status for outcome in summary.outcomes] == ["done", "skipped"]
+    assert (summary.exit_code, len(computed)) == (0, 2)
+
+
+def test_what_another_process_finished_first_was_done_before(
+    phantom_file: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slower(*given: Any, **how: Any) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(scans, "synthesise", synthesise)
+            predict_scans([phantom_file], tmp_path / "t1.nii.gz", Options(**{**vars(options), **faster}))
+        return synthesise(*given, **how)
+
+    synthesise, faster = scans.synthesise, {}
+    monkeypatch.setattr(scans, "synthesise", slower)
+    summary = predict_scans([phantom_file], tmp_path / "t1.nii.gz", options)
+    assert (summary.exit_code, summary.outcomes[0].status) == (0, "skipped")
+    (tmp_path / "t1.nii.gz").unlink()
+    (tmp_path / "t1.json").unlink()
+    faster["flip"] = True  # and is another
+    assert predict_scans([phantom_file], tmp_path / "t1.nii.gz", options).outcomes[0].message[:4] == "E705"
+
+
 def test_what_isomorph_made_is_skipped_and_counted(folder: Path, tmp_path: Path, options: Options) -> None:
     (folder / "broken.nii.gz").unlink()
     assert predict_scans([folder], folder, options).line.startswith("2 scans: 2 done")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from phantoms import scan
+from phantoms import save, scan
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -99,6 +99,42 @@ def test_a_report_that_fails_at_the_end_does_not_swallow_the_summary(
     assert "report 'page.html' cannot be written" in str(run.exception)
 
 
+def test_the_same_command_again_makes_the_report_anew_with_what_was_skipped(
+    phantom: Volume, model_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    save(phantom, tmp_path / "in" / "a.nii.gz")
+    report = tmp_path / "out" / "index.html"
+    arguments = ["predict", tmp_path / "in", tmp_path / "out", "--model", model_file, "--no-flip", "--report", report]
+    assert CliRunner().invoke(app, [*map(str, arguments)]).exit_code == 0
+    first = [attributes["src"] for tag, attributes in page(report) if tag == "img"]
+    save(phantom, tmp_path / "in" / "b.nii.gz")
+    again = CliRunner().invoke(app, [*map(str, arguments)])
+    assert again.exit_code == 0, again.output
+    text, pictures = report.read_text(), [attributes["src"] for tag, attributes in page(report) if tag == "img"]
+    assert "skipped: a_desc-synth_T1w.nii.gz was done before" in text
+    assert (text.count("<h2>a.nii.gz</h2>"), text.count("<h2>b.nii.gz</h2>")) == (1, 1)
+    assert (pictures[:2], len(pictures)) == (first, 4)
+    report.write_text("of somebody else")
+    other = CliRunner().invoke(app, [*map(str, arguments)])
+    assert isinstance(other.exception, UsageError)
+    assert report.read_text() == "of somebody else"
+
+
+def test_what_was_done_before_stands_in_a_report_without_a_picture_too(
+    phantom_file: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise MemoryError
+
+    how, out = Options(model=str(model_file), flip=False), tmp_path / "t1.nii.gz"
+    assert predict_scans([phantom_file], out, how).exit_code == 0
+    monkeypatch.setattr("isomorph.predict.scans._Synthesis.stored", broken)
+    with watching(tmp_path / "page.html") as listeners:
+        assert predict_scans([phantom_file], out, how, listeners).exit_code == 0
+    assert "skipped: t1.nii.gz was done before" in (tmp_path / "page.html").read_text()
+
+
 def test_a_run_that_never_began_leaves_an_older_report_alone(phantom_file: Path, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("older")
     with pytest.raises(SetupError, match="E904"), watching(tmp_path / "page.html", overwrite=True) as listeners:
@@ -113,7 +149,7 @@ def test_a_report_is_checked_before_the_work(missing: str, tmp_path: Path, monke
         with pytest.raises(UsageError, match=name):
             check_report(tmp_path / name, inputs)
     assert check_report(tmp_path / "new" / "page.html").parent.is_dir()
-    with pytest.raises(UsageError, match=r"scan.html.*exists already; .*--overwrite"):
+    with pytest.raises(UsageError, match=r"scan.html.*exists already and is no report of isomorph; .*--overwrite"):
         check_report(tmp_path / "scan.html")
     assert check_report(tmp_path / "scan.html", overwrite=True)
     monkeypatch.setitem(sys.modules, missing, None)

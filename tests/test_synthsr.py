@@ -67,6 +67,7 @@ def test_names_and_places_are_those_of_mri_synthsr(scans: Path, tmp_path: Path) 
         ("none.nii.gz", "out", NothingFound, "no scan"),
         ("two.txt", "swapped.txt", UsageError, "would replace the input"),
         ("two.txt", "twice.txt", UsageError, "would both become"),
+        ("two.txt", "beside.txt", UsageError, r"c\.nii and .*a\.mgz would both have the JSON t1\.json; rename one"),
     ],
 )
 def test_what_does_not_go_together_is_refused(
@@ -76,8 +77,15 @@ def test_what_does_not_go_together_is_refused(
     (tmp_path / "two.txt").write_text(f"{scans}/c.nii\n{scans}/a.mgz\n")
     (tmp_path / "swapped.txt").write_text(f"{scans}/a.mgz\n{tmp_path}/new.mgz\n")
     (tmp_path / "twice.txt").write_text(f"{tmp_path}/new.nii.gz\n" * 2)
+    (tmp_path / "beside.txt").write_text(f"{tmp_path}/t1.nii.gz\n{tmp_path}/t1.mgz\n")
     with pytest.raises(error, match=words):
         plan_synthsr(str(tmp_path / given), str(tmp_path / output))
+
+
+def test_one_scan_in_two_formats_is_told_before_the_work(scans: Path, tmp_path: Path) -> None:
+    (scans / "a.nii.gz").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"a\.mgz and .*a\.nii\.gz would both have the JSON a_synthsr\.json"):
+        plan_synthsr(str(scans), str(tmp_path / "out"))
 
 
 def test_the_drop_in_follows_the_rules_of_freesurfer(original_file: Path, tmp_path: Path) -> None:

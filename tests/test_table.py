@@ -18,6 +18,7 @@ from isomorph.errors import Refusal, SetupError, UsageError
 from isomorph.predict import Options, synthesise
 from isomorph.predict import table as table_module
 from isomorph.predict.scans import predict_scans
+from isomorph.predict.t1s import segment_t1s
 from isomorph.predict.table import BRAIN, FIRST, SKULL, add_row, check_table
 from isomorph.weights import load_model
 
@@ -152,6 +153,24 @@ def test_a_table_of_somebody_else_is_never_touched(content: str, scan: Path, tmp
     assert not (tmp_path / "t1.nii.gz").exists()
 
 
+def test_a_table_of_another_segmenter_is_told_before_anything_is_computed(
+    scan: Path, tmp_path: Path, options: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, out = tmp_path / "v.csv", tmp_path / "out.nii.gz"
+    add_row(table, "a", sidecar())  # of two structures, and `known` has nine
+    before = table.read_bytes()
+    for computing in ("scans.synthesise", "t1s.segmented"):
+        monkeypatch.setattr(f"isomorph.predict.{computing}", lambda *_, **__: pytest.fail("computed"))
+    told = r"--volumes: E705 v\.csv exists and is .* another segmentation network; choose another name"
+    with pytest.raises(UsageError, match=told):
+        predict_scans([scan], out, Options(**options, volumes=str(table)))
+    with pytest.raises(UsageError, match=told):
+        segment_t1s([scan], Options(**options, volumes=str(table), segmentation=str(out)))
+    assert (table.read_bytes(), out.exists()) == (before, False)
+    table.write_text(",".join(FIRST) + "\n")  # without a row it is nobody's
+    check_table(table, ("brainstem",))
+
+
 def test_a_row_that_cannot_be_written_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "full")
@@ -163,10 +182,10 @@ def test_a_row_that_cannot_be_written_is_told_as_such(tmp_path: Path, monkeypatc
 
 def test_what_cannot_be_a_table_is_told_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"ends in \.csv"):
-        check_table(tmp_path / "v.txt")
+        check_table(tmp_path / "v.txt", ())
     (tmp_path / "link.csv").symlink_to(tmp_path / "v.csv")
     with pytest.raises(Refusal, match="E706"):
-        check_table(tmp_path / "link.csv")
+        check_table(tmp_path / "link.csv", ())
     add_row(tmp_path / "v.csv", "a", sidecar())
     other = sidecar()
     other["segmentation"]["volumes_mm3"] = {"brainstem": 0.5}

@@ -65,11 +65,11 @@ def watching(
             say(outcome.line, err=outcome.status in BAD)
             for warning in outcome.warnings:
                 say(f"WARNING {outcome.name}: {warning}", err=True)
-            if gallery and outcome.status in BAD:
-                gallery.missing(outcome)
+            if gallery:
+                gallery.add(outcome)
 
         try:
-            yield Listeners(say=tell_outcome, watch=gallery.done if gallery else None, progress=tell_stage)
+            yield Listeners(say=tell_outcome, watch=gallery.show if gallery else None, progress=tell_stage)
         finally:
             if gallery and gallery.entries:
                 gallery.write()
@@ -103,21 +103,7 @@ class _Gallery:
         self.path, self.entries = path, []
         self._entry, self._draw, self._write = Entry, draw, write_report
 
-    def done(self, outcome: Outcome, scan: Volume, synthetic: Volume) -> None:
-        try:
-            pictures = {"input": self._draw(scan, like=synthetic), "synthetic T1": self._draw(synthetic)}
-        except Exception as error:  # the image is written already: a picture must not undo that
-            log.warning("no picture of %s (%s)", outcome.name, type(error).__name__)
-            pictures = {}
-        self._add(outcome, pictures)
-
-    def missing(self, outcome: Outcome) -> None:
-        self._add(outcome, {})
-
-    def write(self) -> None:
-        self._write(self.path, self.entries)
-
-    def _add(self, outcome: Outcome, pictures: dict[str, bytes]) -> None:
+    def add(self, outcome: Outcome) -> None:
         self.entries.append(
             self._entry(
                 name=outcome.name,
@@ -125,6 +111,17 @@ class _Gallery:
                 message=outcome.message,
                 warnings=outcome.warnings,
                 seconds=outcome.seconds,
-                pictures=pictures,
             )
         )
+
+    def show(self, outcome: Outcome, scan: Volume, synthetic: Volume) -> None:
+        """Pictures of the scan that was added last."""
+        try:
+            pictures = {"input": self._draw(scan, like=synthetic), "synthetic T1": self._draw(synthetic)}
+        except Exception as error:  # the image is written already: a picture must not undo that
+            log.warning("no picture of %s (%s)", outcome.name, type(error).__name__)
+            return
+        self.entries[-1].pictures.update(pictures)
+
+    def write(self) -> None:
+        self._write(self.path, self.entries)

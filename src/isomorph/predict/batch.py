@@ -32,7 +32,7 @@ class Listeners:
     say : callable
         Gets each `Outcome`.
     watch : callable, optional
-        Gets the outcome and the images of each scan that is done, for a report.
+        Gets the outcome and the images of each scan that is done, now or before, for a report; after `say` has.
     progress : callable, optional
         Gets the name of the scan, the stage and the share of it that is done.
     """
@@ -74,6 +74,10 @@ class Work(Protocol[Made]):
 
     def shown(self, made: Made) -> tuple[Volume, Volume]:
         """What went in and what came out, for a report."""
+        ...
+
+    def stored(self, job: Job) -> tuple[Volume, Volume]:
+        """The same of a job that was done before, from its files."""
         ...
 
 
@@ -119,31 +123,40 @@ class _Run(Generic[Made]):
         self.started = False
 
     def all(self, signals: Signals) -> None:
-        present: dict[Job, Refusal] = {}
         for job in self.jobs:
             if job.ours:
                 self.end(job, Outcome(name=job.name, status="skipped", message=self.work.passed_over))
-                continue
-            try:
-                self.work.check(job)
-            except Refusal as refusal:
-                if refusal.code == "E705" and not self.work.overwrite and os.path.lexists(job.target):
-                    present[job] = refusal  # it may be what this run would make: once all is loaded it can be told
-                else:
-                    self.end(job, trouble(job, refusal))
+            elif (refusal := self.refused(job)) and not self.taken(job, refusal):
+                self.end(job, trouble(job, refusal))
         waiting = [job for job in self.jobs if job not in self.outcomes]
         if not waiting:
             return
         self.work.begin(waiting)
         self.started = True
         for job in waiting:
-            if job in present:
-                self.end(job, self.again(job, present[job]))
+            if refusal := self.refused(job):  # asked again: other processes may work on the same folder
+                outcome = self.again(job, refusal)
+                self.end(job, outcome)
+                self.show_again(job, outcome)
             else:
                 self.one(job, signals)
 
+    def refused(self, job: Job) -> Refusal | None:
+        """What is wrong with its outputs by now."""
+        try:
+            self.work.check(job)
+        except Refusal as refusal:
+            return refusal
+        return None
+
+    def taken(self, job: Job, refusal: Refusal) -> bool:
+        """Whether an output is there: it may be what this run would make, which can be told once all is loaded."""
+        return refusal.code == "E705" and not self.work.overwrite and os.path.lexists(job.target)
+
     def again(self, job: Job, refusal: Refusal) -> Outcome:
-        """The outcome of a scan whose output is there: skipped if it is the one that this run would make."""
+        """The outcome of a scan that is refused for its output: skipped if that is the one that this run would make."""
+        if not self.taken(job, refusal):
+            return trouble(job, refusal)
         try:
             if self.work.done_before(job):
                 return Outcome(name=job.name, status="skipped", message=f"{io.escape(job.target.name)} was done before")
@@ -163,12 +176,25 @@ class _Run(Generic[Made]):
                 outcome = self.work.write(job, made)
             except SetupError:  # a full disk is nobody's outcome
                 raise
-            except Exception as error:  # somebody else wrote it in the meantime, or memory is gone
+            except Refusal as refusal:  # somebody else wrote it in the meantime
+                outcome = self.again(job, refusal)
+            except Exception as error:  # memory is gone
                 outcome = trouble(job, error)
             self.end(job, outcome)
-        if self.to.watch and outcome.status.startswith("done"):
+        if self.to.watch and outcome.status not in BAD:
             self.to.watch(outcome, *self.work.shown(made))
         return None
+
+    def show_again(self, job: Job, outcome: Outcome) -> None:
+        """A scan that was done before is in a report as one that was done now."""
+        if not self.to.watch or outcome.status != "skipped":
+            return
+        try:
+            volumes = self.work.stored(job)
+        except Exception as error:  # it is done, with or without a picture
+            log.warning("no picture of %s (%s)", outcome.name, type(error).__name__)
+            return
+        self.to.watch(outcome, *volumes)
 
     def end(self, job: Job, outcome: Outcome) -> None:
         """Record an outcome and tell it."""

@@ -19,6 +19,22 @@ from .restore import WHITE_MATTER
 from .result import Part
 
 
+class Unfit(UsageError):
+    """The scans of an exam are too many or too few for a model: of several exams, the others may fit.
+
+    Parameters
+    ----------
+    reason : str
+        What was given, and what was expected.
+    remedy : str
+        What the user can do about it.
+    """
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason}; {remedy}.")
+        self.reason, self.remedy = reason, remedy
+
+
 def fit(scans: Sequence[object | None], model: Model) -> None:
     """Refuse an exam that a model cannot take.
 
@@ -30,15 +46,15 @@ def fit(scans: Sequence[object | None], model: Model) -> None:
 
     Raises
     ------
-    UsageError
+    Unfit
         If there are more scans than channels, none at all, or one is missing that the model cannot do without.
     """
     n, given = channels(model), sum(scan is not None for scan in scans)
     if not 0 < given <= len(scans) <= n:
         said = f"{given} of {len(scans)} were given"
-        raise UsageError(f"{model.card['name']} takes 1 to {n} scans of one exam, {said}; give as many.")
+        raise Unfit(f"{model.card['name']} takes 1 to {n} scans of one exam, {said}", "give as many")
     if given < n and not samples_of(model.card).get("dropout", 0):
-        raise UsageError(f"{model.card['name']} needs all {n} scans of an exam, {given} were given; give them all.")
+        raise Unfit(f"{model.card['name']} needs all {n} scans of an exam, {given} were given", "give them all")
 
 
 def seats(scans: Sequence[Volume | None], model: Model) -> list[int]:

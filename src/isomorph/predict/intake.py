@@ -12,7 +12,6 @@ from pathlib import Path
 from .. import io
 from ..errors import Refusal, UsageError
 from ..io import Notice
-from ..volume import Volume
 from .memory import Outline
 from .options import Options
 from .plan import Job
@@ -40,9 +39,7 @@ def read_scan(path: Path, options: Options, *, named: bool) -> io.Scan:
     if not named:
         return _accepted(path, options)
     with _of(path):
-        scan = _accepted(path, options)
-    said = tuple(Notice(n.code, f"{io.escape(path.name)}: {n.message}") for n in scan.warnings)
-    return replace(scan, warnings=said)
+        return _named(_accepted(path, options), path)
 
 
 def read_exam(
@@ -84,8 +81,9 @@ def read_exam(
         if not any(scans):
             more = f", and {others} more of this exam cannot be used" if others else ""
             raise Refusal(first.code, f"{first.reason}{more}", first.remedy)
-        if 0 in refused and options.lesion_mask is not None:
-            raise first
+        drawn = next(k for k, path in enumerate(job.exam) if path)  # on the first scan that there is
+        if drawn in refused and options.lesion_mask is not None:
+            raise refused[drawn]
         try:
             possible(scans)
         except UsageError:
@@ -131,8 +129,8 @@ def read_t1(path: Path, options: Options) -> io.Scan:
     return _strictly(replace(scan, warnings=said), options)
 
 
-def read_mask(options: Options) -> Volume | None:
-    """Where lesions are, if that was given.
+def read_mask(options: Options) -> io.Scan | None:
+    """Where lesions are, if that was given, and what is doubtful about it, with the name of the file.
 
     Parameters
     ----------
@@ -146,11 +144,12 @@ def read_mask(options: Options) -> Volume | None:
     if options.lesion_mask is None:
         return None
     with _of(options.lesion_mask):
-        mask = io.load(options.lesion_mask, kind="image")
+        scan = _strictly(io.read(options.lesion_mask, kind="image"), options)
+        mask = scan.volume
         ml = float((mask.data > 0.5).sum()) * math.prod(mask.spacing) / 1000
         if ml > LARGEST:
             raise Refusal("E509", f"is above 0.5 in {ml:.0f} ml, more than any lesion", "give a mask, not a scan")
-        return mask
+    return _named(scan, Path(options.lesion_mask))
 
 
 def _accepted(path: Path, options: Options) -> io.Scan:
@@ -160,6 +159,12 @@ def _accepted(path: Path, options: Options) -> io.Scan:
     if scan.source["modality"] == "ct" and not options.ct and not told:
         scan = replace(scan, warnings=(*scan.warnings, TOMOGRAM))
     return _strictly(scan, options)
+
+
+def _named(scan: io.Scan, path: Path) -> io.Scan:
+    """The same scan; what is doubtful about it begins with its name."""
+    said = tuple(Notice(n.code, f"{io.escape(path.name)}: {n.message}") for n in scan.warnings)
+    return replace(scan, warnings=said)
 
 
 def _strictly(scan: io.Scan, options: Options) -> io.Scan:

@@ -106,8 +106,8 @@ def write_outputs(
     if result.lesions and (path := masked(job, options.write_lesion_mask)):
         said, root = about_lesions(job, sidecar), options.write_lesion_mask if job.root else None
         more.append(io.Output(volume=result.lesions.mask, path=path, sidecar=said, dtype="uint8", root=root))
-    if options.volumes:
-        check_table(options.volumes)  # before anything is written
+    if options.volumes and result.segmentation:
+        check_table(options.volumes, result.segmentation.volumes)  # before anything is written
     dtype = rules.dtype if rules else "float32"
     t1 = io.Output(volume=result.volume, path=job.target, sidecar=sidecar, dtype=dtype, root=job.root)
     io.write_all([*more, t1], overwrite=options.overwrite, inputs=inputs)

@@ -257,16 +257,17 @@ def _mirrored(source: Path, folders: list[Path], output: Path, ending: str, made
 
 
 def refuse_collisions(jobs: list[Job]) -> None:
-    """Some file systems take A and a for one name, so we do too."""
+    """No output may be another, nor share its JSON; some file systems take A and a for one name, so we do too."""
     same: defaultdict[str, list[Job]] = defaultdict(list)
     for job in jobs:
-        same[os.fspath(job.target).casefold()].append(job)
+        same[os.fspath(io.sidecar_path(job.target)).casefold()].append(job)
     for clash in same.values():
         if len(clash) > 1:
             names = " and ".join(io.escape(job.source) for job in clash[:4])
-            raise UsageError(
-                f"{names} would both become {io.escape(clash[0].target.name)}; rename one, or run them apart."
-            )
+            same_image = len({job.target.name.casefold() for job in clash}) == 1
+            target = clash[0].target if same_image else io.sidecar_path(clash[0].target)
+            said = f"{'become' if same_image else 'have the JSON'} {io.escape(target.name)}"
+            raise UsageError(f"{names} would both {said}; rename one, or run them apart.")
 
 
 def refuse_harm(jobs: list[Job]) -> None:

@@ -15,6 +15,7 @@ from ..errors import Refusal, UsageError
 from ..volume import Volume
 from ..weights import Model, channels, interchangeable, load_model, read_card, sharpens, synthesises
 from .batch import Listeners, Tell, run_jobs
+from .channels import Unfit
 from .find import finder_for
 from .intake import outlines, read_exam, read_mask
 from .memory import budget
@@ -72,9 +73,8 @@ def predict_jobs(jobs: list[Job], options: Options = OPTIONS, listeners: Listene
     """
     if len(jobs) > 1 and (options.lesion_mask or options.uncertainty):
         raise UsageError(f"--lesion-mask and --uncertainty belong to one scan or exam, not to {len(jobs)}; run apart.")
-    if options.volumes:
-        begin_table(options.volumes)
-    return run_jobs(jobs, _Synthesis(options), listeners)
+    alone = sum(not job.ours for job in jobs) == 1
+    return run_jobs(jobs, _Synthesis(options, alone=alone), listeners)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +90,9 @@ class _Synthesis:
 
     passed_over = OURS
 
-    def __init__(self, options: Options) -> None:
-        self.options, self.overwrite = options, options.overwrite
+    def __init__(self, options: Options, *, alone: bool) -> None:
+        self.options, self.overwrite, self.alone = options, options.overwrite, alone
+        self.unfit: dict[Job, Refusal] = {}
         self.segmenter: Model | None = None
         self.finder: Model | None = None
 
@@ -108,8 +109,15 @@ class _Synthesis:
             said = f"{self.model.card['name']} takes the scans of an exam in an order, which --exams cannot know"
             raise UsageError(f"{said}; name the files of each exam, or choose a model of single scans.")
         self.segmenter = segmenter_for(options.segmenter if options.measured else False, self.model)
+        if self.segmenter and options.volumes:
+            begin_table(options.volumes, self.segmenter)
         for job in jobs:
-            self.possible(job.exam or (job.source,))
+            try:
+                self.possible(job.exam or (job.source,))
+            except Unfit as unfit:
+                if self.alone:
+                    raise UsageError(f"{job.name}: {unfit}") from None
+                self.unfit[job] = Refusal("E906", unfit.reason, unfit.remedy)  # the other exams may well fit
         self.finder = finder_for(options.lesions, given=options.lesion_mask is not None, asked=options.finder)
 
     def possible(self, scans: Sequence[object | None]) -> None:
@@ -131,6 +139,8 @@ class _Synthesis:
 
     def compute(self, job: Job, tell: Tell | None) -> _Made:
         """Read and synthesise."""
+        if job in self.unfit:
+            raise self.unfit[job]
         options, start = self.options, time.perf_counter()
         if options.max_memory is not None:  # before a voxel is read
             budget(outlines(job), self.model, options, segmenter=self.segmenter, finder=self.finder)
@@ -148,7 +158,7 @@ class _Synthesis:
             compat=options.compat,
             sharpen=options.sharpen,
             lesions=options.lesions,
-            lesion_mask=mask,
+            lesion_mask=mask and mask.volume,
             finder=self.finder,
             uncertainty=options.uncertainty is not None,
             segmentation=self.segmenter or False,
@@ -156,7 +166,7 @@ class _Synthesis:
             max_memory=options.max_memory,
             progress=tell,
         )
-        notices = (*told, *result.notices)
+        notices = (*told, *(mask.warnings if mask else ()), *result.notices)
         return _Made(scans, replace(result, seconds=seconds | result.seconds, notices=notices))
 
     def write(self, job: Job, made: _Made) -> Outcome:
@@ -170,3 +180,8 @@ class _Synthesis:
         scan = made.scans[made.result.reference]
         assert scan
         return scan.volume, made.result.volume
+
+    def stored(self, job: Job) -> tuple[Volume, Volume]:
+        seen = io.sidecar(job.target)["input"]["sha256"]
+        scan = next(path for path in job.sources if io.digest(path) == seen)
+        return io.read(scan, ct=self.options.ct).volume, io.load(job.target, kind="image")

@@ -58,8 +58,6 @@ def segment_t1s(inputs: Inputs, options: Options, listeners: Listeners | None = 
     NothingFound, UsageError, SetupError
         Before anything is done.
     """
-    if options.volumes:
-        begin_table(options.volumes)
     return run_jobs(plan_t1s(inputs, options.segmentation or ""), _Naming(options), listeners)
 
 
@@ -91,6 +89,8 @@ class _Naming:
         if self.options.threads is not None:
             torch.set_num_threads(self.options.threads)
         self.model = segments(load_model(self.options.segmenter))
+        if self.options.volumes:
+            begin_table(self.options.volumes, self.model)
 
     def done_before(self, job: Job) -> bool:
         said = io.sidecar(job.target)
@@ -135,7 +135,7 @@ class _Naming:
         start, labels = time.perf_counter(), made.found.labels
         sidecar = self.about(job, made)
         if self.options.volumes:
-            check_table(self.options.volumes)  # before anything is written
+            check_table(self.options.volumes, made.found.volumes)  # before anything is written
         output = io.Output(volume=labels, path=job.target, sidecar=sidecar, dtype="uint8", root=job.root)
         io.write_all([output], overwrite=self.overwrite, inputs=[job.source])
         if self.options.volumes:
@@ -163,6 +163,9 @@ class _Naming:
 
     def shown(self, made: _Made) -> tuple[Volume, Volume]:
         return made.scan.volume, made.found.labels
+
+    def stored(self, job: Job) -> tuple[Volume, Volume]:
+        return read_t1(job.source, self.options).volume, io.load(job.target, kind="image")
 
 
 def _origin(job: Job) -> dict[str, Any]:

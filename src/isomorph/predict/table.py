@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from errno import EIO
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..errors import Refusal, SetupError, UsageError, escape
 from ..io.target import FULL, trouble
+from ..labels import LABELS, swap_sides
 from ..place import place
+from ..weights import Model
 
 BRAIN, SKULL = "total brain", "intracranial (estimated)"
 FIRST = ("file", "sha256", "quality", "cut", BRAIN, SKULL)
@@ -23,20 +27,22 @@ FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet would compute what begins 
 Row = dict[str, str]
 
 
-def check_table(path: str | os.PathLike[str]) -> None:
+def check_table(path: str | os.PathLike[str], structures: Collection[str]) -> None:
     """Everything that can be known to go wrong with a table, before the work; makes its folder.
 
     Parameters
     ----------
     path : path
         Ending in ``.csv``. A table that is there is gone on with.
+    structures : collection of str
+        Names of what is measured: a table that is there must have these columns and no others.
 
     Raises
     ------
     UsageError
         Another ending.
     Refusal
-        E705 it is no table of volumes, E706 it is a link.
+        E705 it is no table of volumes, or one of other structures; E706 it is a link.
     SetupError
         E702 the folder cannot be written.
     """
@@ -49,24 +55,26 @@ def check_table(path: str | os.PathLike[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise PermissionError(13, "permission denied")
-        _read(path)
+        _read(path, {*FIRST, *structures})
     except OSError as error:
         raise trouble(error, path) from None
 
 
-def begin_table(path: str | os.PathLike[str]) -> None:
+def begin_table(path: str | os.PathLike[str], segmenter: Model) -> None:
     """As `check_table`, for a whole run: a table that cannot be used is no refusal of a scan, the command is wrong.
 
     Parameters
     ----------
     path : path
+    segmenter : Model
+        That will measure.
 
     Raises
     ------
     UsageError, SetupError
     """
     try:
-        check_table(path)
+        check_table(path, _measured(segmenter))
     except Refusal as refusal:
         raise UsageError(f"--volumes: {refusal}") from None
 
@@ -94,9 +102,7 @@ def add_row(path: str | os.PathLike[str], name: str, sidecar: dict[str, Any]) ->
     path, row = Path(path), _row(name, sidecar)
     try:
         with _alone(path.parent):
-            rows = _read(path)
-            if rows and rows[0].keys() != row.keys():
-                raise _foreign(path)
+            rows = _read(path, row.keys())
             same = [k for k, old in enumerate(rows) if all(old[key] == row[key] for key in KEY)]
             if same and rows[same[0]] == row:
                 return
@@ -107,6 +113,12 @@ def add_row(path: str | os.PathLike[str], name: str, sidecar: dict[str, Any]) ->
         code, why = "E703" if error.errno in FULL else "E702", os.strerror(error.errno or EIO).lower()
         said = f"the T1 is there, its row in {escape(path.name)} is not ({why})"
         raise SetupError(f"{code} {said}; mend that, then run the same command again") from None
+
+
+def _measured(segmenter: Model) -> set[str]:
+    """Names of all structures that a network will have measured, on both sides."""
+    left = torch.tensor([number for number in segmenter.card["labels"] if number])
+    return {LABELS[int(number)].name for numbers in (left, swap_sides(left)) for number in numbers}
 
 
 def _row(name: str, sidecar: dict[str, Any]) -> Row:
@@ -127,8 +139,8 @@ def _text(rows: list[Row]) -> bytes:
     return buffer.getvalue().encode()
 
 
-def _read(path: Path) -> list[Row]:
-    """The rows that are there; none where there is no table yet."""
+def _read(path: Path, columns: Collection[str]) -> list[Row]:
+    """The rows that are there, of these columns in any order; none where there is no table yet."""
     if not path.exists():
         return []
     try:
@@ -137,6 +149,8 @@ def _read(path: Path) -> list[Row]:
         raise _foreign(path) from None
     header = lines[0] if lines else []
     if tuple(header[: len(FIRST)]) != FIRST or any(len(line) != len(header) for line in lines):
+        raise _foreign(path)
+    if len(lines) > 1 and set(header) != set(columns):
         raise _foreign(path)
     return [dict(zip(header, line, strict=True)) for line in lines[1:]]
 

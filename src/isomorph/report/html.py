@@ -6,6 +6,7 @@ import base64
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 from ..errors import SetupError, UsageError, escape
@@ -17,6 +18,7 @@ PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta name="generator" content="isomorph {{ version }}">
 <title>{{ title }}</title>
 <style>
 body { font: 15px/1.5 sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222; }
@@ -52,6 +54,7 @@ h2 { overflow-wrap: anywhere; } .refused, .failed { color: #a00; } .warning { co
 </body>
 </html>
 """
+MARK, HEAD = b'<meta name="generator" content="isomorph ', 1000  # what tells our pages from others; bytes it is within
 NOTE = (
     "Synthetic images: what they show was predicted, not measured. Research software, not a medical device. "
     "A synthetic head can be recognised: it is not anonymous."
@@ -94,7 +97,7 @@ def check_report(
     inputs : paths
         Files that must not be replaced.
     overwrite : bool
-        Whether an older report may be replaced: a second run over the same scans has fewer pictures to show.
+        Whether a page that is there may be replaced even if it is no report of isomorph.
 
     Raises
     ------
@@ -109,8 +112,8 @@ def check_report(
         raise UsageError(f"the report {name!r} must end in .html; choose another name")
     if path.is_dir() or any(os.path.exists(i) and path.exists() and os.path.samefile(i, path) for i in inputs):
         raise UsageError(f"the report {name!r} is an input or a folder; choose another name")
-    if path.exists() and not overwrite:
-        raise UsageError(f"the report {name!r} exists already; choose another name or --overwrite")
+    if path.exists() and not overwrite and not _is_ours(path):
+        raise UsageError(f"{name!r} exists already and is no report of isomorph; choose another name or --overwrite")
     try:
         import jinja2  # noqa: F401
         import matplotlib.figure  # noqa: F401
@@ -123,6 +126,17 @@ def check_report(
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise SetupError(f"E702 the folder of the report {name!r} is not writable; choose another place.")
     return path
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether isomorph wrote this page."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return MARK in file.read(HEAD)
+    except OSError:
+        return False
 
 
 def _unwritable(name: str, error: OSError) -> SetupError:
@@ -149,7 +163,8 @@ def write_report(path: str | os.PathLike[str], entries: Sequence[Entry], *, titl
         raise SetupError(f"E905 reports need jinja2; type: {INSTALL}") from None
     stages = list(dict.fromkeys(stage for entry in entries for stage in entry.seconds))
     page = Environment(autoescape=True, trim_blocks=True).from_string(PAGE)
-    text = page.render(title=title, note=NOTE, entries=entries, stages=stages, encode=_encode)
+    about = {"title": title, "note": NOTE, "version": version("isomorph")}
+    text = page.render(**about, entries=entries, stages=stages, encode=_encode)
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
