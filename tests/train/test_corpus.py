@@ -1,6 +1,7 @@
 """Preparing heads: who lends a head to whom, who may be trained on, and where everything lies."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -189,8 +190,15 @@ def test_an_unknown_recipe_is_refused_before_the_work(data, tmp_path):
 
 
 def test_a_name_that_is_not_there_is_told_before_heads_are_prepared(data, tmp_path):
-    with pytest.raises(UsageError, match=r"held_out names \['d'\]"):
+    with pytest.raises(UsageError, match=r"held_out names \['d'\], which the corpus does not hold; choose from .*a, "):
         run.run("default", data, tmp_path / "run", changes=("held_out=['a', 'd']",))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_package_is_told_before_heads_are_prepared(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(SetupError, match=r"E905 training needs accelerate; .*pip install '.\[train\]'"):
+        run.run("default", data, tmp_path / "run", changes=("held_out=[]",))
     assert not (tmp_path / "run").exists()
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -15,6 +16,18 @@ from ..device import choose_precision
 from ..errors import SetupError, UsageError
 
 WORKERS = 8  # at most: more make no sample sooner than a step wants it
+
+
+def require() -> None:
+    """Find out that training cannot be before data are prepared for an hour.
+
+    Raises
+    ------
+    SetupError
+        E905 if accelerate is not installed.
+    """
+    if find_spec("accelerate") is None:
+        raise SetupError("E905 training needs accelerate; in a clone of isomorph, type: pip install '.[train]'")
 
 
 def accelerator(settings: Training) -> Any:
@@ -31,11 +44,10 @@ def accelerator(settings: Training) -> Any:
     UsageError
         If the precision is not to be had here.
     """
-    try:
-        from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
-        from accelerate.utils import parse_flag_from_env
-    except ImportError:
-        raise SetupError("E905 training needs accelerate; type: pip install 'isomorph[train]'") from None
+    require()
+    from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
+    from accelerate.utils import parse_flag_from_env
+
     apart = any(stage.part for stage in settings.stages)  # then a step leaves some weights alone
     wrapping = DistributedDataParallelKwargs(find_unused_parameters=apart)
     precision = settings.precision

@@ -14,6 +14,7 @@ from ..weights import locate
 from .begin import origin
 from .corpus import available, load, prepare
 from .loop import train
+from .machine import require
 from .source import spared, spell
 
 
@@ -48,6 +49,7 @@ def run(
     Path
         The model file.
     """
+    require()
     plan = config.load(recipe, changes)
     if threads:
         torch.set_num_threads(threads)

@@ -19,6 +19,7 @@ from .check import MOST
 from .corpus import Head
 
 PROCESSOR = torch.device("cpu")
+NAMED = 8  # heads that a message lists
 
 
 class Batch(NamedTuple):
@@ -132,9 +133,10 @@ def spell(recipe: Recipe, names: Collection[str]) -> None:
     UsageError
     """
     if missing := sorted(set(recipe.held_out) - set(names)):
-        raise UsageError(
-            f"held_out names {missing[:3]}, which the corpus does not hold; --set held_out=[] to hold none."
-        )
+        there = sorted(names)
+        some = ", ".join(there[:NAMED]) + (f" and {len(there) - NAMED} more" if len(there) > NAMED else "")
+        said = f"held_out names {missing[:3]}, which the corpus does not hold"
+        raise UsageError(f"{said}; choose from {some}, or --set held_out=[] to hold none.")
     people = {person(name) for name in recipe.held_out}
     if known := sorted(name for name in names if person(name) in people and not spared(recipe, name)):
         raise UsageError(f"{known[:3]} are of people whom held_out names otherwise; name all heads of a person there.")
