@@ -27,7 +27,7 @@ def require() -> None:
         E905 if accelerate is not installed.
     """
     if find_spec("accelerate") is None:
-        raise SetupError("E905 training needs accelerate; in a clone of isomorph, type: pip install '.[train]'")
+        raise SetupError("E905 training needs accelerate; type: pip install 'isomorph[train]'")
 
 
 def accelerator(settings: Training) -> Any:
