@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import SetupError
+from .errors import not_installed
 from .volume import Volume
 
 # The same registration twice gives the same: samples are drawn by this seed (`random_seed` of ants.registration is
@@ -35,7 +35,7 @@ def library(purpose: str) -> Any:
     try:
         import ants  # type: ignore[import-not-found]
     except ImportError:
-        raise SetupError(f"E905 {purpose} needs antspyx; type: pip install 'isomorph[register]'") from None
+        raise not_installed(purpose, "antspyx", "register") from None
     return ants
 
 

@@ -60,6 +60,17 @@ class SetupError(IsomorphError):
     exit_code = 6
 
 
+def not_installed(purpose: str, package: str, extra: str) -> SetupError:
+    """E905: what an extra would have installed. Of a clone, since the package is not on PyPI, where anybody may take
+    its name."""
+    return SetupError(f"E905 {purpose} needs {package}; {from_clone(extra)}")
+
+
+def from_clone(extra: str) -> str:
+    """How to install an extra."""
+    return f"in the clone of isomorph, type: pip install '.[{extra}]'"
+
+
 def escape(text: object) -> str:
     """A name or message that is safe in one line of a log: control, ANSI and bidi characters are written out."""
     return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in UNSAFE else c for c in str(text))

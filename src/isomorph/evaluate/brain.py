@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import SetupError
+from ..errors import not_installed
 from ..volume import Volume
 
 
@@ -52,5 +52,5 @@ def _ndimage() -> Any:
     try:
         from scipy import ndimage
     except ImportError:
-        raise SetupError("E905 the brain mask needs scipy; type: pip install 'isomorph[evaluate]'") from None
+        raise not_installed("the brain mask", "scipy", "evaluate") from None
     return ndimage

@@ -1,12 +1,40 @@
-"""Which networks give labels, and whether they say what each of their outputs stands for."""
+"""Which networks give labels, whether they say what each of their outputs stands for, and what that is."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import torch
+
 from ..errors import SetupError
-from ..labels import LABELS
+from ..labels import LABELS, swap_sides
 from ..weights import Model
 
 NAMED = {number for number, label in LABELS.items() if label.side != "right" and number < 256}  # which uint8 holds
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What the outputs of a network stand for: numbers of `isomorph.labels`."""
+
+    left: list[int]  # of each class, on the left or in the middle
+    right: list[int]
+
+    @classmethod
+    def of(cls, model: Model) -> Classes:
+        """Those of a model that `gives_labels`."""
+        left = [int(number) for number in model.card["labels"]]
+        return cls(left, swap_sides(torch.tensor(left)).tolist())
+
+    @property
+    def paired(self) -> list[int]:
+        """Indices of the classes that have two sides."""
+        return [k for k, pair in enumerate(zip(self.left, self.right, strict=True)) if pair[0] != pair[1]]
+
+    @property
+    def names(self) -> set[str]:
+        """Of all structures, on both sides."""
+        return {LABELS[number].name for number in (*self.left, *self.right) if number}
 
 
 def gives_labels(model: Model, told: str, *, fits: bool) -> Model:

@@ -12,12 +12,11 @@ from torch import Tensor
 from ..device import choose_device, choose_precision
 from ..errors import UsageError
 from ..io import Notice
-from ..labels import swap_sides
 from ..space import Shape, field_of_view, mirror, onto, resample
 from ..volume import Volume
 from ..weights import Model, channels, load_model, sharpens
 from .islands import without_islands
-from .labelling import gives_labels
+from .labelling import Classes, gives_labels
 from .options import OPTIONS, Options
 from .prepare import prepare
 from .run import run
@@ -62,19 +61,6 @@ class Segmentation:
     model: str
     sha256: str
     notices: tuple[Notice, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Names:
-    """What the outputs of a network stand for."""
-
-    left: list[int]  # number of each class, on the left or in the middle
-    right: list[int]
-
-    @property
-    def paired(self) -> list[int]:
-        """Indices of the classes that have two sides."""
-        return [k for k, pair in enumerate(zip(self.left, self.right, strict=True)) if pair[0] != pair[1]]
 
 
 def segment(
@@ -198,29 +184,24 @@ def segmented(
         On whose grid the labels are wanted.
     progress : callable, optional
     """
-    names = _names(model)
+    classes = Classes.of(model)
     prepared = prepare(volume, int(getattr(model.network, "multiple", 1)))
     seen = prepared.view if scan is None else prepared.view & field_of_view(scan, prepared.shape, prepared.affine)
     there = onto(Volume(seen[None], prepared.affine), prepared.image.shape, prepared.image.affine, fill=False)
     notices: dict[str, Notice] = {}
     soft = shares(prepared.image, model, how, lambda n: notices.setdefault(n.code, n), progress)
     soft.data.mul_(there.data)  # what was not seen is not counted
-    soft.data[names.left.index(0)] += (~there.data[0]).half()  # and there is nothing else
-    without_islands(soft.data, names.left)
-    plane = middle_plane(soft, there.data[0], names.left, names.paired)
+    soft.data[classes.left.index(0)] += (~there.data[0]).half()  # and there is nothing else
+    without_islands(soft.data, classes.left)
+    plane = middle_plane(soft, there.data[0], classes.left, classes.paired)
     right = plane.right(soft.shape, soft.affine)
-    labels = soft.with_data(_numbers(soft.data.argmax(0), right, names)[None])
+    labels = soft.with_data(_numbers(soft.data.argmax(0), right, classes)[None])
     edge = onto(Volume(border(seen)[None], prepared.affine), soft.shape, soft.affine, fill=False).data[0]
     cut, told = cut_off(labels.data[0], edge)
     where = (prepared.shape, prepared.affine) if target is None else (target.shape, target.affine)
-    volumes, brain, inside = sizes(soft, right, names.left, names.right)
-    placed, who = _placed(soft, labels, plane, names, *where), (str(model.card["name"]), model.sha256)
+    volumes, brain, inside = sizes(soft, right, classes.left, classes.right)
+    placed, who = _placed(soft, labels, plane, classes, *where), (str(model.card["name"]), model.sha256)
     return Segmentation(placed, volumes, brain, inside, cut, plane, *who, notices=(*notices.values(), *told))
-
-
-def _names(model: Model) -> _Names:
-    left = [int(number) for number in model.card["labels"]]
-    return _Names(left, swap_sides(torch.tensor(left)).tolist())
 
 
 def shares(
@@ -268,22 +249,22 @@ def _softmax(logits: Tensor) -> Tensor:
     return shares
 
 
-def _numbers(index: Tensor, right: Tensor, names: _Names) -> Tensor:
+def _numbers(index: Tensor, right: Tensor, classes: Classes) -> Tensor:
     """The number of each voxel, from its class and its side."""
-    return torch.where(right, torch.tensor(names.right)[index], torch.tensor(names.left)[index]).to(torch.uint8)
+    return torch.where(right, torch.tensor(classes.right)[index], torch.tensor(classes.left)[index]).to(torch.uint8)
 
 
-def _placed(soft: Volume, labels: Volume, plane: Plane, names: _Names, shape: Shape, affine: np.ndarray) -> Volume:
+def _placed(soft: Volume, labels: Volume, plane: Plane, classes: Classes, shape: Shape, affine: np.ndarray) -> Volume:
     """The labels on the grid that is wanted: of a voxel, what most of it belongs to."""
     try:
         return onto(labels, shape, affine)
     except ValueError:  # another lattice
         pass
-    ground = names.left.index(0)  # and so is everything beyond
+    ground = classes.left.index(0)  # and so is everything beyond
     most = resample(soft.with_data(soft.data[ground : ground + 1]), shape, affine, fill=1.0).data[0]
     index = torch.full(shape, ground)
     for k in (k for k in range(soft.data.shape[0]) if k != ground):
         share = resample(soft.with_data(soft.data[k : k + 1]), shape, affine).data[0]
         index[share > most] = k
         most = torch.maximum(most, share)
-    return Volume(_numbers(index, plane.right(shape, affine), names)[None], affine)
+    return Volume(_numbers(index, plane.right(shape, affine), classes)[None], affine)

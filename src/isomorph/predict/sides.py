@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool3d, grid_sample
 
-from ..errors import SetupError
+from ..errors import not_installed
 from ..space import Shape
 from ..volume import Volume
 
@@ -134,7 +134,7 @@ def optimiser():
     try:
         from scipy.optimize import minimize
     except ImportError:
-        raise SetupError("E905 segmentation needs SciPy; type: pip install 'isomorph[segment]'") from None
+        raise not_installed("segmentation", "SciPy", "segment") from None
     return minimize
 
 

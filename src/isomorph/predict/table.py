@@ -11,13 +11,11 @@ from errno import EIO
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import Refusal, SetupError, UsageError, escape
 from ..io.target import FULL, trouble
-from ..labels import LABELS, swap_sides
 from ..place import place
 from ..weights import Model
+from .labelling import Classes
 
 BRAIN, SKULL = "total brain", "intracranial (estimated)"
 FIRST = ("file", "sha256", "quality", "cut", BRAIN, SKULL)
@@ -74,7 +72,7 @@ def begin_table(path: str | os.PathLike[str], segmenter: Model) -> None:
     UsageError, SetupError
     """
     try:
-        check_table(path, _measured(segmenter))
+        check_table(path, Classes.of(segmenter).names)
     except Refusal as refusal:
         raise UsageError(f"--volumes: {refusal}") from None
 
@@ -113,12 +111,6 @@ def add_row(path: str | os.PathLike[str], name: str, sidecar: dict[str, Any]) ->
         code, why = "E703" if error.errno in FULL else "E702", os.strerror(error.errno or EIO).lower()
         said = f"the T1 is there, its row in {escape(path.name)} is not ({why})"
         raise SetupError(f"{code} {said}; mend that, then run the same command again") from None
-
-
-def _measured(segmenter: Model) -> set[str]:
-    """Names of all structures that a network will have measured, on both sides."""
-    left = torch.tensor([number for number in segmenter.card["labels"] if number])
-    return {LABELS[int(number)].name for numbers in (left, swap_sides(left)) for number in numbers}
 
 
 def _row(name: str, sidecar: dict[str, Any]) -> Row:

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from ..errors import SetupError, UsageError, escape
+from ..errors import SetupError, UsageError, escape, not_installed
 from ..place import place
-from .pictures import INSTALL
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -118,7 +117,7 @@ def check_report(
         import jinja2  # noqa: F401
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise SetupError(f"E905 reports need {(error.name or '').split('.')[0]}; type: {INSTALL}") from None
+        raise not_installed("a report", (error.name or "").split(".")[0], "report") from None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -160,7 +159,7 @@ def write_report(path: str | os.PathLike[str], entries: Sequence[Entry], *, titl
     try:
         from jinja2 import Environment
     except ImportError:
-        raise SetupError(f"E905 reports need jinja2; type: {INSTALL}") from None
+        raise not_installed("a report", "jinja2", "report") from None
     stages = list(dict.fromkeys(stage for entry in entries for stage in entry.seconds))
     page = Environment(autoescape=True, trim_blocks=True).from_string(PAGE)
     about = {"title": title, "note": NOTE, "version": version("isomorph")}

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import SetupError
+from ..errors import not_installed
 from ..intensity import percentiles
 from ..space import Shape, canonical_grid, resample
 from ..volume import Volume
 
-INSTALL = "pip install 'isomorph[report]'"
 DPI = 100
 PLANES = ((0, "P", "A"), (1, "L", "R"), (2, "L", "R"))  # axis cut, letters at the left and right of the picture
 
@@ -31,7 +30,7 @@ def drawing() -> tuple[Any, Any]:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise SetupError(f"E905 pictures need matplotlib; type: {INSTALL}") from None
+        raise not_installed("drawing", "matplotlib", "report") from None
     return Figure, FigureCanvasAgg
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..ants import library
-from ..errors import SetupError
+from ..errors import SetupError, from_clone
 from ..labels import brain_mask
 from ..space import resample
 from ..synth.pathology.carried import PATIENTS
@@ -41,7 +41,7 @@ def carrier(folder: Path, *, report: Callable[[str], None]) -> Carry | None:
         library("to carry lesions over")
         from nilearn.datasets import load_mni152_template  # type: ignore[import-not-found]
     except (SetupError, ImportError):
-        report("no lesions are carried over: antspyx or nilearn is missing; pip install 'isomorph[register,demo]'")
+        report(f"no lesions are carried over: antspyx or nilearn is missing; {from_clone('register,demo')}")
         return None
     image = load_mni152_template(resolution=1)
     template = Volume(torch.from_numpy(image.get_fdata().astype(np.float32))[None], image.affine)

@@ -13,7 +13,7 @@ import torch
 
 from ..config import Training
 from ..device import choose_precision
-from ..errors import SetupError, UsageError
+from ..errors import SetupError, UsageError, not_installed
 
 WORKERS = 8  # at most: more make no sample sooner than a step wants it
 
@@ -27,7 +27,7 @@ def require() -> None:
         E905 if accelerate is not installed.
     """
     if find_spec("accelerate") is None:
-        raise SetupError("E905 training needs accelerate; type: pip install 'isomorph[train]'")
+        raise not_installed("training", "accelerate", "train")
 
 
 def accelerator(settings: Training) -> Any:

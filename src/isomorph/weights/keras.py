@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..errors import SetupError, UsageError, escape
+from ..errors import SetupError, UsageError, escape, not_installed
 from ..nets import UNet
 from ..nets.residual import Residual
 from .file import save_model
@@ -35,7 +35,6 @@ PARTS = {  # of a layer, as Keras and as PyTorch call them
 }
 OURS = re.compile(r"unet_(conv_(down|up)arm_\d+_\d+|bn_(down|up)_\d+|likelihood.*)")
 AGAIN = "; fetch the file again."
-INSTALL = "pip install 'isomorph[keras]'"
 
 
 def layers() -> dict[str, str]:
@@ -127,7 +126,7 @@ def read_keras(content: bytes, name: str) -> dict[str, torch.Tensor]:
     try:
         import h5py
     except ImportError:
-        raise SetupError(f"E905 reading .h5 needs h5py; type: {INSTALL}") from None
+        raise not_installed("reading .h5", "h5py", "keras") from None
     said = escape(name)
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
