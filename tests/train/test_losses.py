@@ -82,6 +82,17 @@ def test_ssim_is_that_of_scikit_image():
     )
 
 
+def test_ssim_does_not_rest_on_what_a_gpu_rounds(monkeypatch):
+    def rounded(*_args, **_more):
+        raise AssertionError("a convolution in float32 is TF32 on a GPU")
+
+    for name in ("conv1d", "conv2d", "conv3d"):
+        monkeypatch.setattr(torch.nn.functional, name, rounded)
+        monkeypatch.setattr(torch, name, rounded)
+    x, y, w = example("ssim")
+    assert 0 < LOSSES["ssim"](x, y, w) < 2
+
+
 def test_the_scale_of_laplace_ends_at_the_mean_error():
     torch.manual_seed(0)
     error = torch.randn(1, 1, 20, 20, 20).abs() * 0.3
@@ -94,8 +105,17 @@ def test_the_scale_of_laplace_ends_at_the_mean_error():
 
 def test_a_confident_laplace_has_bounds():
     target = torch.zeros(1, 1, 2, 2, 2)
-    sure = torch.cat([target, torch.full_like(target, -1e4)], 1)
+    sure = torch.cat([target, torch.full_like(target, SHARPEST)], 1)
     assert LOSSES["laplace"](sure, target, torch.ones_like(target)) == SHARPEST
+
+
+def test_a_laplace_that_is_too_sure_comes_back():
+    target = torch.zeros(1, 1, 2, 2, 2)
+    scale = torch.full_like(target, SHARPEST - 1).requires_grad_()
+    loss = LOSSES["laplace"](torch.cat([target + 1, scale], 1), target, torch.ones_like(target))
+    loss.backward()
+    assert scale.grad is not None
+    assert (scale.grad < 0).all()  # downhill is up
 
 
 def dense_dice(prediction, target, weight):

@@ -11,7 +11,8 @@ def laplace(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Negative log-likelihood of a Laplace distribution, less log 2 [1]_.
 
     The first half of the outputs is where the distribution is centred, in white matter = 1; the second half is the
-    natural logarithm of its scale b. At the truth the loss is log b, and no scale but the true one makes it least.
+    natural logarithm of its scale b. At the truth the loss is log b, and no scale but the true one makes it least,
+    down to `SHARPEST`.
 
     Parameters
     ----------
@@ -24,5 +25,6 @@ def laplace(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     .. [1] Kendall & Gal, NeurIPS 2017, arXiv:1703.04977
     """
     image, scale = prediction.chunk(2, 1)
-    scale = scale.clamp(min=SHARPEST)
-    return (((image - target).abs() * (-scale).exp() + scale) * weight).mean()
+    least = scale.clamp(min=SHARPEST)
+    back = (least - scale).relu()  # the clamp has no slope: without this a scale below it could not rise again
+    return (((image - target).abs() * (-least).exp() + least + back) * weight).mean()
