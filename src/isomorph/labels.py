@@ -40,7 +40,7 @@ _PAIRS = [  # left number, right number, name, tissue
     (5, 44, "inferior lateral ventricle", "fluid"), (7, 46, "cerebellar white matter", "cerebellar_white"),
     (8, 47, "cerebellar cortex", "cerebellar_cortex"), (10, 49, "thalamus", "thalamus"),
     (11, 50, "caudate", "caudate"), (12, 51, "putamen", "putamen"), (13, 52, "pallidum", "pallidum"),
-    (17, 53, "hippocampus", "hippocampus"), (18, 54, "amygdala", "amygdala"), (25, 57, "lesion", "lesion"),
+    (17, 53, "hippocampus", "hippocampus"), (18, 54, "amygdala", "amygdala"), (25, 57, "seam", "white"),
     (26, 58, "accumbens", "accumbens"), (28, 60, "ventral diencephalon", "ventral_dc"), (30, 62, "vessel", "vein"),
     (31, 63, "choroid plexus", "choroid"), (136, 163, "choroid plexus of lateral ventricle", "choroid"),
     (137, 164, "choroid plexus of inferior lateral ventricle", "choroid"),
@@ -65,6 +65,7 @@ LABELS = {
 
 FLUID_OUTSIDE = 24
 SHOWN = tuple(n for n, label in LABELS.items() if label.tissue in ("lesion", "choroid"))  # by a scan, not by the T1
+SEAM = (25, 57)  # FreeSurfer's lesion of one side; in maps, a layer of one voxel between ventricle and white matter
 LESION = 77  # of any kind; to FreeSurfer, a hypointensity of white matter
 PARCELS = {  # of the cortex by two atlases, of the white matter below it, of the callosum
     range(1000, 1036): 3, range(2000, 2036): 42, range(11100, 11176): 3, range(12100, 12176): 42,
@@ -117,6 +118,8 @@ def mixture() -> Tensor:
     pure = ANCHORS | {"fluid": FLUIDS, "white": WHITES}
     anchors = [(name, level) for name, at in pure.items() for level in (at if isinstance(at, tuple) else (at,))]
     names, levels = [name for name, _ in anchors], torch.tensor([level for _, level in anchors])
+    for number in SEAM:
+        table[number, TISSUES.index("fluid")] = table[number, TISSUES.index("white")] = 0.5
     for number in range(CLUSTER, LIMIT):
         grey, level = level_of(number)
         if grey != "cortex":

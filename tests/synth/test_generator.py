@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from isomorph.labels import CLUSTER
+from isomorph.labels import CLUSTER, LESION, SEAM
 from isomorph.synth import Channel, Deform, Generator
 from isomorph.synth.contrasts import CONTRAST_TABLES, target_means
 from isomorph.synth.mixture import Mixture, paint
@@ -31,8 +31,20 @@ def test_the_painted_target_is_an_mprage(head):
     assert grey == pytest.approx(target_means("T1", ill=False)["cortex"], abs=0.1)
 
 
+@pytest.mark.parametrize("contrast", ["T1", "FLAIR"])
+def test_what_ventricle_and_white_matter_share_is_as_much_of_both_in_scan_and_target(head, contrast):
+    labels = head.with_data(torch.where(head.data == 41, SEAM[1], head.data))
+    plain = Mixture(random=0.0, tables=(contrast,), weights=(1.0,), spread=(0, 0), texture=(0, 0), black_air=1.0)
+    channels = (Channel(contrast=plain, corruptions=()),)
+    sample = Generator(channels=channels, strip=Strip(stripped=0.0), deform=Deform(mirror=0.0))(labels, None, seed=3)
+    seam = sample.labels.data == SEAM[1]
+    for image, means in ((sample.image, CONTRAST_TABLES[contrast]), (sample.target, target_means("T1", ill=False))):
+        half = (means["fluid"] + means["white"]) / 2
+        assert image.data[seam].median().item() == pytest.approx(half, abs=0.03)
+
+
 def test_a_lesion_that_a_map_shows_has_healed_in_the_target_and_not_in_the_scan(head):
-    labels = head.with_data(torch.where(head.data == 41, 57, head.data))  # white matter of the right side
+    labels = head.with_data(torch.where(head.data == 41, LESION, head.data))  # white matter of the right side
     means = CONTRAST_TABLES["FLAIR"]
     flair = Mixture(random=0.0, tables=("FLAIR",), weights=(1.0,), spread=(0, 0), texture=(0, 0), black_air=1.0)
     still = {
@@ -42,7 +54,7 @@ def test_a_lesion_that_a_map_shows_has_healed_in_the_target_and_not_in_the_scan(
     }
     whole = Generator(**still)
     sample = whole(labels, None, seed=3)
-    ill = sample.labels.data == 57
+    ill = sample.labels.data == LESION
     assert sample.target.data[ill].median().item() == pytest.approx(1.0, abs=0.01)
     assert sample.image.data[ill].median().item() == pytest.approx(means["lesion"], abs=0.03)
     shown = Generator(**still, lesions_in_target=True)

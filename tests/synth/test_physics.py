@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from isomorph import config
-from isomorph.labels import CLUSTER, LABELS, TISSUES, mixture, swap_sides
+from isomorph.labels import CLUSTER, LABELS, SEAM, TISSUES, mixture, swap_sides
 from isomorph.profile import stretch
 from isomorph.space import resample
 from isomorph.synth.bias import bias_field
@@ -199,7 +199,8 @@ def test_mirror_swaps_left_and_right(head):
 def test_every_label_has_one_tissue_and_clusters_share_theirs():
     table = mixture()
     for number, label in LABELS.items():
-        assert table[number, TISSUES.index(label.tissue)] == 1
+        assert table[number, TISSUES.index(label.tissue)] == (0.5 if number in SEAM else 1)
+        assert table[number].sum() == 1
     clusters = table[CLUSTER:]
     assert torch.allclose(clusters.sum(1), torch.ones(len(clusters)))
     assert clusters[20, TISSUES.index("white")] == pytest.approx(1.0)  # level 20 x 0.05 = 1

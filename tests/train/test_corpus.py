@@ -91,6 +91,19 @@ def test_a_scan_that_fits_nowhere_stays_as_it_is_and_a_line_says_so(data):
     ]
 
 
+def test_what_a_map_calls_lesion_of_one_side_is_one_where_it_is_thick():
+    labels = torch.full((1, 20, 20, 20), 2, dtype=torch.int16)
+    labels[:, 5] = 25  # a layer
+    labels[:, 10:14, 10:14, 10:14] = 25
+    labels[:, 10, 14, 14] = 25  # a tip of it
+    found = corpus._told_apart(labels)
+    assert (found[:, 5] == 25).all()
+    assert (found[:, 10:14, 10:14, 10:14] == 77).all()
+    assert found[0, 10, 14, 14] == 25
+    assert (found == 77).sum() == 4**3
+    assert ((found == 2) == (labels == 2)).all()
+
+
 def stays(scan):
     assert scan.lender == ""
     assert set(scan.labels.data[~brain_mask(scan.labels.data)].tolist()) == {0}

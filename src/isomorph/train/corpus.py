@@ -23,9 +23,11 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
+from torch.nn.functional import max_pool3d
 
 from ..errors import NothingFound, SetupError, UsageError
-from ..labels import ANCHORS, CLUSTER, CLUSTERS, LABELS, STEP, brain_mask
+from ..labels import ANCHORS, CLUSTER, CLUSTERS, LABELS, LESION, SEAM, STEP, brain_mask
 from ..place import place
 from ..space import canonical_grid, resample, window
 from ..volume import Volume
@@ -151,7 +153,7 @@ def _there(folder: str | Path) -> Path:
 
 def _from_labels(path: Path) -> Head:
     grid = _straight(path, "nearest")
-    labels = grid.with_data(grid.data.round().to(torch.int16))
+    labels = grid.with_data(_told_apart(grid.data.round().to(torch.int16)))
     if unknown := sorted(set(labels.data.unique().tolist()) - LABELS.keys()):
         raise UsageError(
             f"{path.name} holds labels {unknown[:5]}, which isomorph.labels does not list; merge them first."
@@ -159,6 +161,14 @@ def _from_labels(path: Path) -> Head:
     if not brain_mask(labels.data).any():
         raise UsageError(f"{path.name} holds no label of a brain; take it out of labels/.")
     return _cropped(Head(name_of(path), labels, None))
+
+
+def _told_apart(labels: Tensor) -> Tensor:
+    """What a map calls lesion of one side is one where it is thick. A thin layer is what ventricle and white matter
+    share: healed, with the weight of a lesion, it taught that a ventricle is smaller than it looks."""
+    said = torch.isin(labels, torch.tensor(SEAM))
+    deep = 1 - max_pool3d((~said).float(), 3, 1, 1)
+    return labels.masked_fill(said & (max_pool3d(deep, 3, 1, 1) > 0), LESION)
 
 
 def _from_scan(path: Path, report: Callable[[str], None] = lambda _: None) -> Head:
