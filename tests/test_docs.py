@@ -40,8 +40,9 @@ def code(text: str, language: str) -> list[str]:
 
 @pytest.fixture
 def reader(tmp_path: Path, phantom_file: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A reader's folder: their scan, ``scan.nii.gz``, and a default model that is quick."""
+    """A reader's folder: their scan, ``scan.nii.gz``, a T1 of the same head, and a default model that is quick."""
     assert phantom_file == tmp_path / "scan.nii.gz"
+    shutil.copy(phantom_file, tmp_path / "real_t1.nii.gz")
     shipped = tmp_path / "shipped"
     shipped.mkdir()
     shutil.copy(model_file, shipped / "default.safetensors")

@@ -65,6 +65,8 @@ def test_auroc_agrees_with_mann_and_whitney() -> None:
     assert auroc(ill, ill) == 0.5
     assert auroc([1, 2], [3, 4]) == 1
     assert auroc([3, 4], [1, 2]) == 0
+    for unknown in (([math.nan], [1]), ([1, 2], [3, math.nan])):
+        assert math.isnan(auroc(*unknown))
     with pytest.raises(ValueError, match="two groups"):
         auroc([], [1.0])
 
@@ -126,7 +128,7 @@ def test_a_hippocampus_loses_what_was_asked_and_first_beside_fluid(share: float)
     for number, instead in HIPPOCAMPUS.items():
         n = int((before == number).sum())
         assert n > 1000
-        assert int((y.data == number).sum()) == n - round(share * n)
+        assert int((y.data == number).sum()) == round(n * (1 - share))
         assert set(y.data[before == number].unique().tolist()) == {number, instead}
     others = ~torch.isin(before, torch.tensor(list(HIPPOCAMPUS)))
     assert torch.equal(y.data[others], before[others])
@@ -134,6 +136,14 @@ def test_a_hippocampus_loses_what_was_asked_and_first_beside_fluid(share: float)
     assert gone[:, 0].mean() < hippocampus.nonzero()[:, 0].float().mean()  # on the side of the fluid
     core = ((y.data[0] == 17).nonzero().float() - hippocampus.nonzero().float().mean(0)).norm(dim=1)
     assert core.min() < 2  # the middle stays
+
+
+@pytest.mark.parametrize(("n", "left"), [(5, 2), (7, 4), (1001, 500)])
+def test_of_an_odd_structure_as_much_is_left_as_promised(n: int, left: int) -> None:
+    x = Volume(torch.zeros(1, 30, 30, 30, dtype=torch.int16), np.eye(4))
+    inside = torch.nonzero(torch.ones(11, 11, 11))[:n] + 9
+    x.data[0][tuple(inside.T)] = 17
+    assert int((shrunken(x, 0.5, structures={17: 5}).data == 17).sum()) == left == round(n * 0.5)
 
 
 def test_shrinking_names_what_is_wrong() -> None:

@@ -111,6 +111,16 @@ def test_nobody_is_shown_in_the_head_of_someone_held_out(corpus, tmp_path):
         generate("default", tmp_path / "none", n=1, **options)
 
 
+def test_a_name_is_drawn_as_it_is(corpus, tmp_path):
+    """Between two $ matplotlib would read a formula, after all samples are drawn."""
+    folder, lines = tmp_path / "odd", []
+    folder.mkdir()
+    (folder / "a$\\bad$\n.safetensors").write_bytes((corpus / "one.safetensors").read_bytes())
+    sheet = generate("default", tmp_path / "out", n=1, data=folder, changes=SMALL, report=lines.append)
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    assert lines[0].startswith("sample-0000: a$\\bad$\\n, 24 x 24")
+
+
 def test_a_brain_without_labels_is_cut_into_levels():
     from isomorph.train.corpus import levelled
 

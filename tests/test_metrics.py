@@ -8,6 +8,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from isomorph.evaluate import METRICS, mae, ncc, psnr, ssim
+from isomorph.volume import Volume
 
 
 @pytest.fixture
@@ -68,5 +69,21 @@ def test_each_metric_names_what_is_wrong(name: str, pair: tuple[torch.Tensor, to
     with pytest.raises(ValueError, match="empty"):
         METRICS[name](*pair, mask=torch.zeros(pair[0].shape, dtype=torch.bool), data_range=1)
     if name in {"psnr", "ssim"}:
-        with pytest.raises(ValueError, match="data_range"):
-            METRICS[name](*pair, data_range=0)
+        for wrong in (0, -1, math.nan, math.inf):
+            with pytest.raises(ValueError, match="data_range"):
+                METRICS[name](*pair, data_range=wrong)
+            with pytest.raises(ValueError, match="data_range"):
+                METRICS[name](pair[0], pair[0], data_range=wrong)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_each_metric_says_what_to_give_in_place_of_a_volume(name: str, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    x = Volume(pair[0][None], np.eye(4))
+    for said, given in {
+        "prediction is a Volume": ((x, pair[1]), None),
+        "reference is a Volume": ((pair[0], x), None),
+        "mask is a Volume": (pair, x),
+        "prediction is a ndarray": ((pair[0].numpy(), pair[1]), None),
+    }.items():
+        with pytest.raises(TypeError, match=rf"{said}, not a tensor; of a Volume give `volume.data\[0\]`\.$"):
+            METRICS[name](*given[0], mask=given[1], data_range=1)

@@ -34,6 +34,8 @@ def paired(root: Path, scans: list[str], maps: list[str]) -> dict[str, str]:
         (["1²3.nii", "4.nii"], ["a.nii", "b.nii"]),
         (["sub-1/norm.mgz", "sub-10/norm.mgz"], ["sub-1/aseg.mgz", "sub-10/aseg.mgz"]),
         (["sub-1_ses-1_T1w.nii", "sub-2_ses-1_T1w.nii"], ["sub-1_dseg.nii", "sub-2_dseg.nii"]),
+        (["sub-1_ses-1_T1w.nii", "sub-2_T1w.nii"], ["sub-1_dseg.nii", "sub-2_ses-2_dseg.nii"]),
+        (["sub-1_T1w.nii"], ["seg.nii"]),
     ],
 )
 def test_people_stay_together(tmp_path, scans, maps):
@@ -50,6 +52,10 @@ def test_people_stay_together(tmp_path, scans, maps):
         (["sub-1_T1w.nii", "sub-1_T2w.nii", "sub-2_T1w.nii"], ["sub-1_dseg.nii", "sub-2_dseg.nii", "sub-2_x_dseg.nii"]),
         (["sub-1_ses-1.nii", "sub-1_ses-2.nii"], ["sub-1_dseg.nii", "sub-2_dseg.nii"]),
         (["sub-1/norm.mgz", "sub-2/norm.mgz"], ["sub-2/aseg.mgz", "sub-3/aseg.mgz"]),
+        (["sub-1_ses-pre_T1w.nii"], ["sub-1_ses-post_dseg.nii"]),
+        (["sub-1_ses-a_T1w.nii", "sub-2_ses-a_T1w.nii"], ["sub-1_ses-b_dseg.nii", "sub-2_ses-a_dseg.nii"]),
+        (["ses-pre/sub-1_T1w.nii"], ["ses-post/sub-1_T1w_dseg.nii"]),
+        (["sub-1_T1w.nii"], ["sub-2_dseg.nii"]),
     ],
 )
 def test_names_that_do_not_tell_are_no_order(tmp_path, scans, maps):
@@ -62,3 +68,28 @@ def test_a_folder_and_a_list_are_in_no_common_order(tmp_path):
     (tmp_path / "maps.txt").write_text("a.nii\nb.nii\n")
     with pytest.raises(UsageError, match="a folder and a list"):
         pairs(scans, tmp_path / "maps.txt")
+
+
+def test_two_files_are_a_pair_whatever_their_names(tmp_path):
+    (scan, map_) = (tmp_path / name for name in ("sub-1_ses-pre_T1w.nii", "sub-2_ses-post_dseg.nii"))
+    for path in (scan, map_):
+        path.write_bytes(b"x")
+    assert pairs(scan, map_) == [(scan, map_)]
+
+
+@pytest.mark.parametrize("names", [["a.nii", "b.nii"], ["a.nii", "a_seg.nii"], ["sub-1_T1w.nii", "sub-1_dseg.nii"]])
+def test_no_file_is_its_own_segmentation(tmp_path, names):
+    scans, maps = folders(tmp_path, names, ["x.nii", "y.nii"])
+    (tmp_path / "list.txt").write_text(f"scans/{names[1]}\n")
+    (maps / "link.nii").hardlink_to(scans / names[0])
+    file = scans / names[1]
+    for given in ((scans, scans), (file, file), (tmp_path, maps), (tmp_path / "list.txt", scans), (scans, maps)):
+        with pytest.raises(UsageError, match=r"is given as a scan and as a segmentation; give different files"):
+            pairs(*given)
+
+
+def test_a_list_may_begin_with_the_mark_of_windows(tmp_path):
+    scans, maps = folders(tmp_path, ["a.nii"], ["b.nii"])
+    (tmp_path / "scans.txt").write_text("scans/a.nii\n", encoding="utf-8-sig")
+    (tmp_path / "maps.txt").write_text("maps/b.nii\n", encoding="utf-8")
+    assert pairs(tmp_path / "scans.txt", tmp_path / "maps.txt") == [(scans / "a.nii", maps / "b.nii")]

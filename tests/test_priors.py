@@ -16,6 +16,7 @@ from isomorph.errors import NothingFound, Refusal, SetupError, UsageError
 from isomorph.labels import parcelled
 from isomorph.pairs import pairs
 from isomorph.priors import FEWEST, MAD, as_toml, estimate, fit, measure
+from isomorph.space import window
 from isomorph.synth.measured import Measured
 from isomorph.volume import Volume
 
@@ -117,6 +118,64 @@ def test_what_is_no_segmentation_is_refused(values):
         measure(image, labels.with_data(torch.full_like(labels.data, values)))
 
 
+def smooth_scan(top: float, n: int = 40) -> torch.Tensor:
+    """Brightness that changes all over a head, in whole numbers up to a highest one."""
+    i, j, k = np.meshgrid(*[np.linspace(-1, 1, n)] * 3, indexing="ij")
+    noise = 0.02 * np.random.default_rng(0).standard_normal((n, n, n))
+    inside = i**2 + j**2 + k**2 < 0.8
+    return torch.from_numpy(((0.5 + 0.2 * i + 0.2 * j * k + noise) * inside * top).round().astype(np.float32))[None]
+
+
+@pytest.mark.parametrize("top", [30_000, 1500, 255, 100])
+def test_a_scan_is_no_segmentation(top):
+    scan = Volume(smooth_scan(top), THICK)
+    with pytest.raises(Refusal, match=r"E506 the segmentation (holds \d+ numbers|looks like a scan)"):
+        measure(scan, scan)
+    repeated = Volume(scan.data.repeat_interleave(5, 3), np.diag([1.0, 1.0, 0.8, 1.0]))
+    with pytest.raises(Refusal, match="E506"):
+        measure(scan, repeated)
+    hounsfield = torch.where(scan.data > 0, scan.data, -1000.0)  # alike in air alone
+    with pytest.raises(Refusal, match="E506"):
+        measure(scan, scan.with_data(hounsfield))
+
+
+def test_a_map_of_thick_slices_or_of_one_is_a_segmentation():
+    image, labels = painted()
+    thick = Volume(labels.data[..., 2::6], np.diag([1.0, 1.0, 24.0, 1.0]))
+    slice_ = Volume(labels.data[..., 15:16], THICK)
+    for map_ in (thick, slice_):
+        assert "white" in measure(image, map_, raw=True)
+
+
+def test_more_numbers_than_a_label_map_has_are_refused():
+    image, _ = painted(n=40)
+    blocks = torch.arange(20**3).reshape(1, 20, 20, 20)
+    for axis in (1, 2, 3):
+        blocks = blocks.repeat_interleave(2, axis)
+    with pytest.raises(Refusal, match="E506 the segmentation holds 8000 numbers, a label map 2000 at most"):
+        measure(image, Volume(blocks, THICK))
+
+
+def test_what_is_labelled_outside_the_brain_is_not_what_becomes_one():
+    image, labels = painted(std=0.02)
+    clean = measure(image, labels)["white"]
+    outside = labels.data == 0
+    for number in (165, 258, 259, 502, 511):  # skull, head and eyes of SAMSEG; artery and skin
+        bright = image.with_data(torch.where(outside, 1.8, image.data))
+        assert measure(bright, labels.with_data(torch.where(outside, number, labels.data)))["white"] == clean
+
+
+def test_what_the_label_map_does_not_cover_is_no_air():
+    image, labels = painted()
+    labels.data[0, :3] = 511
+    image.data[..., :12] = 249  # a neck
+    covered = window(labels, (0, 0, 14), (30, 30, 16))
+    turned = covered.affine.copy()
+    turned[0, 1] = 0.02  # grids that are rotated are interpolated by other means
+    for map_ in (covered, Volume(covered.data, turned), covered.with_data(covered.data.int())):
+        assert measure(image, map_, raw=True)["air"] == (0, 0)
+
+
 def test_deviations_between_scans_are_widened_five_times():
     scans = [{"white": (w, s)} for w, s in ((0.9, 0.04), (1.0, 0.05), (1.1, 0.06))]
     priors = fit(scans)
@@ -208,6 +267,14 @@ def test_pairs_are_made_by_order_or_by_list(three, tmp_path):
     (tmp_path / "b.txt").write_text("maps/seg2.nii.gz\nmaps/seg0.nii.gz\n")
     listed = pairs(tmp_path / "a.txt", tmp_path / "b.txt")
     assert [(a.name, b.name) for a, b in listed] == [("2.nii.gz", "seg2.nii.gz"), ("0.nii.gz", "seg0.nii.gz")]
+
+
+def test_a_folder_given_twice_writes_nothing(three, tmp_path):
+    for given in (three[0], three[0] / "0.nii.gz"):
+        with pytest.raises(UsageError, match="is given as a scan and as a segmentation"):
+            estimate(given, given, tmp_path / "mine.toml")
+    assert estimate(three[1], three[0], tmp_path / "mine.toml") == 5
+    assert not (tmp_path / "mine.toml").exists()
 
 
 def test_mistakes_are_told_before_any_work(three, tmp_path):

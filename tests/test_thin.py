@@ -43,6 +43,29 @@ def test_a_slice_is_as_thick_as_it_is_said_to_be():
         assert profile.max().item() == pytest.approx(1 / (sigma * math.sqrt(2 * math.pi)), rel=0.02)
 
 
+def test_a_slice_is_as_thick_as_slices_lie_apart_unless_told():
+    thin = Volume(torch.rand(1, 3, 40, 3), np.eye(4))
+    thick = thicken(thin, axis=1, spacing=5.0)
+    assert torch.equal(thick.data, thicken(thin, axis=1, spacing=5.0, thickness=5.0).data)
+    assert thicken(thin, axis=1, spacing=40.0).shape == (3, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"spacing": 5.0, "thickness": 0}, "thickness is 0; give millimetres above 0"),
+        ({"spacing": 5.0, "thickness": -1.0}, "thickness is -1.0"),
+        ({"spacing": 0}, "spacing is 0"),
+        ({"spacing": -5.0}, "spacing is -5.0"),
+        ({"spacing": math.nan}, "spacing is nan"),
+        ({"spacing": 41.0}, r"spacing is 41.0 mm and the field of view 40 mm; give that much at most"),
+    ],
+)
+def test_slices_that_cannot_be_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        thicken(lines(40), axis=1, **wrong)
+
+
 @pytest.mark.parametrize("mm", [1.0, 2.0])
 def test_a_brain_is_as_large_in_voxels_of_any_size(mm):
     n = int(120 / mm)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import config, io
 from .config import Recipe
-from .errors import UsageError
+from .errors import UsageError, escape
 from .io.target import present, trouble
 from .place import place
 from .report.pictures import drawing
@@ -83,8 +83,8 @@ def generate(
         about = {"recipe": plan.name, "seed": seed, "sample": k, "head": name, "generator": table}
         _write(sample, out / _name(k), about, overwrite)
         if k < SHOWN:
-            rows[f"{_name(k)}, {name}"] = _shown(sample, len(generator.channels))
-        report(f"{_name(k)}: {name}, {' x '.join(map(str, sample.image.shape))} voxels")
+            rows[f"{_name(k)}, {escape(name)}"] = _shown(sample, len(generator.channels))
+        report(f"{_name(k)}: {escape(name)}, {' x '.join(map(str, sample.image.shape))} voxels")
     _place(out / SHEET, contact_sheet(rows), overwrite)
     return out / SHEET
 

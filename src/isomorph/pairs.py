@@ -19,8 +19,9 @@ def pairs(images: PathLike, labels: PathLike) -> list[tuple[Path, Path]]:
     """Scans, each with its segmentation.
 
     Two files are a pair, and two ``.txt`` files are paired line by line. Of two folders, a segmentation belongs to the
-    scan whose name its own begins with, or to that of the same person and session by BIDS. Only where no name says
-    anything they are paired in their order, in which 2 comes before 10.
+    scan whose name its own begins with, or to that of the same person and session by BIDS; a session that only one of
+    both names does not part them. Only where no name says anything they are paired in their order, in which 2 comes
+    before 10.
 
     Parameters
     ----------
@@ -32,10 +33,12 @@ def pairs(images: PathLike, labels: PathLike) -> list[tuple[Path, Path]]:
     NothingFound
         If there is no scan, or no segmentation.
     UsageError
-        If there are not as many of one as of the other, or their names do not tell which belong together.
+        If there are not as many of one as of the other, a file is among both, or their names do not tell which belong
+        together.
     """
     images, labels = Path(images), Path(labels)
     scans, maps = _listed(images), _listed(labels)
+    _refuse_both(scans, maps)
     if len(scans) != len(maps):
         raise UsageError(f"{len(scans)} scans and {len(maps)} segmentations; give one segmentation for each scan.")
     if not images.is_dir() and not labels.is_dir():
@@ -45,12 +48,30 @@ def pairs(images: PathLike, labels: PathLike) -> list[tuple[Path, Path]]:
     said = _by_name(scans, maps)
     for sessions in (True, False):
         said = said or _by_person(scans, maps, images, labels, sessions=sessions)
-    if said:
-        return said
-    people = [_person(path, images) for path in scans] + [_person(path, labels) for path in maps]
-    if len(scans) > 1 and any(people):
-        raise UsageError(f"names do not tell which of {len(maps)} segmentations belongs to which scan; {LISTS}.")
-    return list(zip(sorted(scans, key=_natural), sorted(maps, key=_natural), strict=True))
+    said = said or _by_order(scans, maps, images, labels)
+    for scan, map_ in said:
+        if _at_odds(_person(scan, images), _person(map_, labels)):
+            names = f"{escape(scan.name)} and {escape(map_.name)}"
+            raise UsageError(f"{names} are of different people or sessions; {LISTS}.")
+    return said
+
+
+def _refuse_both(scans: Sequence[Path], maps: Sequence[Path]) -> None:
+    """No file is a scan and a segmentation: a folder that holds both, given twice, would pair each with itself."""
+    known = {_identity(scan) for scan in scans} - {None}
+    for map_ in maps:
+        if _identity(map_) in known:
+            said = f"{escape(map_.name)} is given as a scan and as a segmentation"
+            raise UsageError(f"{said}; give different files, folders that share none, or two .txt lists.")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode, since two names may lead to one file; none for what `read` will refuse."""
+    try:
+        info = path.stat()
+    except (OSError, ValueError):
+        return None
+    return info.st_dev, info.st_ino
 
 
 def _by_name(scans: Sequence[Path], maps: Sequence[Path]) -> list[tuple[Path, Path]]:
@@ -88,9 +109,29 @@ def _by_person(
     return [(here[key], there[key]) for key in sorted(here)] if whole else []
 
 
+def _by_order(scans: Sequence[Path], maps: Sequence[Path], images: Path, labels: Path) -> list[tuple[Path, Path]]:
+    """Pairs as they follow each other.
+
+    Raises
+    ------
+    UsageError
+        If there are several, and a name says whom it is of.
+    """
+    people = [_person(path, images) for path in scans] + [_person(path, labels) for path in maps]
+    if len(scans) > 1 and any(people):
+        raise UsageError(f"names do not tell which of {len(maps)} segmentations belongs to which scan; {LISTS}.")
+    return list(zip(sorted(scans, key=_natural), sorted(maps, key=_natural), strict=True))
+
+
+def _at_odds(one: str, other: str) -> bool:
+    """Whether two names say different people, or different sessions; what only one of them says is no matter."""
+    a, b = (dict(part.split("-") for part in said.split()) for said in (one, other))
+    return any(a[word] != b[word] for word in a.keys() & b.keys())
+
+
 def _person(path: Path, root: Path, *, sessions: bool = True) -> str:
     """Who a BIDS path is about, and when."""
-    inside = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    inside = path.relative_to(root).as_posix() if root in path.parents else path.name
     found = [re.search(rf"(?<![a-zA-Z0-9]){word}-[a-zA-Z0-9]+", inside) for word in ("sub", "ses")[: 1 + sessions]]
     return " ".join(match.group() for match in found if match)
 
@@ -107,7 +148,7 @@ def _listed(path: Path) -> list[Path]:
         raise NothingFound(f"no image in {said}; give a file, a folder or a list.")
     if path.suffix == ".txt" and path.is_file():
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows may begin it with a mark
         except (OSError, UnicodeDecodeError):
             raise UsageError(f"the list {said} cannot be read; give one path in each line.") from None
         found = [path.parent / line.strip() for line in lines if line.strip()]

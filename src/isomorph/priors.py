@@ -34,6 +34,10 @@ HYPER = 5.0
 BRIGHT = 98.0  # percentile of what is labelled in the brain
 FEWEST = 30  # voxels of a tissue in a scan; fewer say nothing
 ALONE = 0.03  # of the brightest median: deviation between scans where only one scan knows the tissue
+BRAIN = [n for n in LABELS if n and n not in EXTRACEREBRAL]
+BEYOND = -1  # what the label map does not cover; 0 would be air
+MOST = 2000  # different numbers in a label map: there are atlases of 1000 parcels
+ALIKE = 0.3  # of neighbours, how many hold the same number: label maps 0.6 (5 mm voxels) to 0.9, scans 0.1 at most
 PathLike = str | os.PathLike[str]
 Statistics = dict[str, tuple[float, float]]  # tissue -> median, standard deviation
 
@@ -61,7 +65,7 @@ def measure(image: Volume, labels: Volume, *, target: float = 1.0, raw: bool = F
     image : Volume
     labels : Volume
         Numbers of `isomorph.labels`, on any grid. 0 is air if tissues outside the brain are labelled too, else it is
-        what nobody labelled.
+        what nobody labelled; what lies beyond the grid does not count.
     target : mm³
         Voxel volume that the variance is scaled to.
     raw : bool
@@ -73,7 +77,7 @@ def measure(image: Volume, labels: Volume, *, target: float = 1.0, raw: bool = F
     Raises
     ------
     Refusal
-        E506 if the labels are none, or lie elsewhere.
+        E506 if the labels are none, such as a scan, or lie elsewhere.
     """
     segmentation = _on_grid(labels, image)
     x = image.data[0].float()
@@ -201,10 +205,8 @@ def estimate(
 
 def _on_grid(labels: Volume, image: Volume) -> Tensor:
     """The label map on the grid of the scan, nearest label; parcels of FreeSurfer by what they are parts of."""
-    data = labels.data.round()
-    if (data - labels.data).abs().max() > 1e-3:
-        raise Refusal("E506", "the segmentation holds values that are not whole numbers", "give a label map")
-    on_grid = resample(labels.with_data(data), image.shape, image.affine, mode="nearest")
+    data = _whole(labels.data)
+    on_grid = resample(labels.with_data(data), image.shape, image.affine, mode="nearest", fill=BEYOND)
     found = on_grid.data[0].long()
     for number in found.unique().tolist():
         if (structure := parcelled(number)) != number:
@@ -212,9 +214,33 @@ def _on_grid(labels: Volume, image: Volume) -> Tensor:
     return found
 
 
+def _whole(data: Tensor) -> Tensor:
+    """The numbers of a label map, and of nothing else."""
+    numbers = data.round().int()
+    if (numbers - data).abs().max() > 1e-3:
+        raise Refusal("E506", "the segmentation holds values that are not whole numbers", "give a label map")
+    if (count := len(numbers.unique())) > MOST:
+        raise Refusal("E506", f"the segmentation holds {count} numbers, a label map {MOST} at most", "give a label map")
+    if (alike := _alike(numbers[0])) < ALIKE:
+        reason = f"the segmentation looks like a scan: {alike:.0%} of neighbours are the same, in a label map most"
+        raise Refusal("E506", reason, "give the label map of this scan")
+    return numbers
+
+
+def _alike(numbers: Tensor) -> float:
+    """How many neighbours, both above 0, are the same, along the middle one of the axes: slices may be thick, or
+    repeated."""
+    shares = []
+    for axis, n in enumerate(numbers.shape):
+        a, b = numbers.narrow(axis, 0, n - 1), numbers.narrow(axis, 1, n - 1)
+        both = (a > 0) & (b > 0)
+        shares.append((a == b)[both].float().mean().item() if both.any() else 1.0)
+    return sorted(shares)[1]
+
+
 def _scaled(x: Tensor, segmentation: Tensor) -> Tensor:
     low, high = robust_range(x)
-    brain = x[(segmentation > 0) & (segmentation < min(EXTRACEREBRAL))]
+    brain = x[torch.isin(segmentation, torch.tensor(BRAIN))]
     high = percentiles(brain, BRIGHT)[0] if len(brain) >= FEWEST else high
     return (x - low) / max(high - low, torch.finfo(torch.float32).tiny)
 

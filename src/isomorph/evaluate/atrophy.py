@@ -50,9 +50,9 @@ def shrunken(x: Volume, share: float, *, structures: Mapping[int, int] = HIPPOCA
         low = (inside.amin(0) - MARGIN).clamp(min=0).tolist()
         high = (inside.amax(0) + 1 + MARGIN).tolist()
         box = data[0][tuple(slice(a, b) for a, b in zip(low, high, strict=True))]  # a view: what is written stays
-        lost = round(share * len(inside))
+        left = round(len(inside) * (1 - share))
         depth = _depth(box, number, x.spacing)
-        first = depth.argsort()[:lost]
+        first = depth.argsort()[: len(inside) - left]
         places = torch.nonzero(box == number)[first]
         box[places[:, 0], places[:, 1], places[:, 2]] = instead
     return x.with_data(data)

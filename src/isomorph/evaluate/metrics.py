@@ -24,6 +24,8 @@ def mae(prediction: Tensor, reference: Tensor, *, mask: Tensor | None = None, da
 
     Raises
     ------
+    TypeError
+        If one of them is no tensor, such as a Volume.
     ValueError
         If shapes differ or the mask is empty.
     """
@@ -44,12 +46,14 @@ def psnr(prediction: Tensor, reference: Tensor, *, mask: Tensor | None = None, d
 
     Raises
     ------
+    TypeError
+        If one of them is no tensor, such as a Volume.
     ValueError
         If shapes differ, the mask is empty or `data_range` is not positive.
     """
     a, b = _inside(prediction, reference, mask)
-    error = (a - b).square().mean().item()
-    return 10 * math.log10(_positive(data_range) ** 2 / error) if error else math.inf
+    peak, error = _positive(data_range), (a - b).square().mean().item()
+    return 10 * math.log10(peak**2 / error) if error else math.inf
 
 
 def ncc(prediction: Tensor, reference: Tensor, *, mask: Tensor | None = None, data_range: float | None = None) -> float:
@@ -70,6 +74,8 @@ def ncc(prediction: Tensor, reference: Tensor, *, mask: Tensor | None = None, da
 
     Raises
     ------
+    TypeError
+        If one of them is no tensor, such as a Volume.
     ValueError
         If shapes differ or the mask is empty.
     """
@@ -96,6 +102,8 @@ def ssim(prediction: Tensor, reference: Tensor, *, mask: Tensor | None = None, d
 
     Raises
     ------
+    TypeError
+        If one of them is no tensor, such as a Volume.
     ValueError
         If shapes differ, the image or the mask is too small or `data_range` is not positive.
 
@@ -103,11 +111,11 @@ def ssim(prediction: Tensor, reference: Tensor, *, mask: Tensor | None = None, d
     ----------
     .. [1] Wang et al., IEEE Transactions on Image Processing 2004, doi:10.1109/TIP.2003.819861
     """
+    _refuse_others(prediction, reference, mask)
     if min(reference.shape) <= 2 * RADIUS:
         raise ValueError(f"SSIM needs {2 * RADIUS + 1} voxels along each axis, the image has {tuple(reference.shape)}.")
     whole = torch.ones_like(reference, dtype=torch.bool) if mask is None else mask.bool()
     inner = (slice(RADIUS, -RADIUS),) * 3
-    _inside(prediction, reference, whole)
     a, b = prediction.double()[None, None], reference.double()[None, None]
     counted = ssim_map(a, b, _positive(data_range))[0, 0][whole[inner]]
     if counted.numel() == 0:
@@ -120,18 +128,25 @@ METRICS: dict[str, Callable[..., float]] = {"mae": mae, "psnr": psnr, "ssim": ss
 
 def _inside(prediction: Tensor, reference: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """The voxels that count, in double precision."""
-    shapes = {tuple(x.shape) for x in (prediction, reference, mask) if x is not None}
+    _refuse_others(prediction, reference, mask)
+    a, b = prediction.double(), reference.double()
+    return (a, b) if mask is None else (a[mask.bool()], b[mask.bool()])
+
+
+def _refuse_others(prediction: Tensor, reference: Tensor, mask: Tensor | None) -> None:
+    """Only tensors on one grid, of which some voxel counts, can be compared."""
+    given = {"prediction": prediction, "reference": reference} | ({} if mask is None else {"mask": mask})
+    for name, x in given.items():
+        if not isinstance(x, Tensor):
+            raise TypeError(f"The {name} is a {type(x).__name__}, not a tensor; of a Volume give `volume.data[0]`.")
+    shapes = {tuple(x.shape) for x in given.values()}
     if len(shapes) > 1 or reference.ndim != 3:
         raise ValueError(f"Images and mask must be (I, J, K) on one grid, got {sorted(shapes)}; resample one first.")
-    a, b = prediction.double(), reference.double()
-    if mask is None:
-        return a, b
-    if not mask.any():
+    if mask is not None and not mask.any():
         raise ValueError("The mask is empty.")
-    return a[mask.bool()], b[mask.bool()]
 
 
 def _positive(data_range: float) -> float:
-    if not data_range > 0:
+    if not 0 < data_range < math.inf:
         raise ValueError(f"data_range is {data_range}; give the distance between the lowest and the highest value.")
     return float(data_range)

@@ -22,7 +22,8 @@ def auroc(ill: Numbers, healthy: Numbers) -> float:
     Returns
     -------
     float
-        1 if every ill head measures less than every healthy one, 0.5 if the measurement knows nothing.
+        1 if every ill head measures less than every healthy one, 0.5 if the measurement knows nothing; NaN if one is
+        NaN.
 
     Raises
     ------
@@ -36,6 +37,8 @@ def auroc(ill: Numbers, healthy: Numbers) -> float:
     a, b = np.asarray(ill, dtype=float)[:, None], np.asarray(healthy, dtype=float)[None]
     if not a.size or not b.size:
         raise ValueError(f"AUROC compares two groups, and they have {a.size} and {b.size} heads; measure more.")
+    if np.isnan(a).any() or np.isnan(b).any():
+        return math.nan  # it is neither less nor more, and would count as more
     return float(((a < b) + 0.5 * (a == b)).mean())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from ..profile import FWHM_PER_SIGMA, sample, smooth
@@ -29,12 +31,23 @@ def thicken(volume: Volume, *, axis: int, spacing: float, thickness: float | Non
     Volume
         On a coarser grid at the same place in the world, in the middle of the old one, up to a voxel: slices begin
         where a voxel does, so that the 1 mm grid of a T1 made of it has the voxel centres of a `volume` of 1 mm.
+
+    Raises
+    ------
+    ValueError
+        If spacing or thickness is not above 0, or no slice fits into the field of view.
     """
+    thickness = spacing if thickness is None else thickness
+    for name, mm in (("spacing", spacing), ("thickness", thickness)):
+        if not 0 < mm < math.inf:
+            raise ValueError(f"{name} is {mm}; give millimetres above 0.")
     voxel, n = volume.spacing[axis], volume.shape[axis]
-    width = max(0.0, (thickness or spacing) ** 2 - voxel**2) ** 0.5  # the voxels are already as wide as a voxel
-    data = smooth(volume.data, width / FWHM_PER_SIGMA / voxel, axis)
     step = spacing / voxel
     count = int(n / step + ROUNDING)
+    if not count:
+        raise ValueError(f"spacing is {spacing} mm and the field of view {n * voxel:g} mm; give that much at most.")
+    width = max(0.0, thickness**2 - voxel**2) ** 0.5  # the voxels are already as wide as a voxel
+    data = smooth(volume.data, width / FWHM_PER_SIGMA / voxel, axis)
     first = (n - count * step + 2 * ROUNDING) // 2 + (step - 1) / 2
     data = sample(data, first + step * torch.arange(count), axis)
     affine = volume.affine.copy()

@@ -49,7 +49,8 @@ def contact_sheet(rows: Mapping[str, Mapping[str, Tensor]]) -> bytes:
             text = figure.add_subplot(grid[first, column])
             text.set_axis_off()
             said = f"{name}\n{title}" if column == 0 else f"\n{title}"
-            text.text(0.03, 0.1, said, color="#e0a030", fontsize=6, transform=text.transAxes, linespacing=1.1)
+            style = {"color": "#e0a030", "fontsize": 6, "linespacing": 1.1}
+            text.text(0.03, 0.1, said, transform=text.transAxes, parse_math=False, **style)  # a name may hold $
             for place, plane in enumerate(_planes(image), 1):
                 panel = figure.add_subplot(grid[first + place, column])
                 panel.set_axis_off()
