@@ -113,6 +113,12 @@ def test_an_unknown_recipe_lists_those_there_are():
         config.load("defualt")
 
 
+def test_a_mark_before_the_text_is_passed_over(tmp_path):
+    path = tmp_path / "windows.toml"
+    path.write_text('name = "mine"\n', encoding="utf-8-sig")
+    assert config.load(str(path)).name == "mine"
+
+
 def test_broken_toml_is_one_line(tmp_path):
     path = tmp_path / "broken.toml"
     path.write_text("name = [")

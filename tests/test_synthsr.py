@@ -51,7 +51,7 @@ def test_names_and_places_are_those_of_mri_synthsr(scans: Path, tmp_path: Path) 
     ]  # fmt: skip
     assert names(scans / "c.nii", tmp_path / "out") == [("c.nii", "out/c_synthsr.nii")]
     assert names(scans / "c.nii", tmp_path / "t1.mgz") == [("c.nii", "t1.mgz")]
-    (tmp_path / "in.txt").write_text(f"{scans}/c.nii\n\n{scans}/a.mgz\n")
+    (tmp_path / "in.txt").write_text(f"{scans}/c.nii\n\n{scans}/a.mgz\n", encoding="utf-8-sig")
     (tmp_path / "out.txt").write_text(f"{tmp_path}/x/1.nii.gz\n{tmp_path}/2.mgz\n\n")
     assert names(tmp_path / "in.txt", tmp_path / "out.txt") == [("c.nii", "x/1.nii.gz"), ("a.mgz", "2.mgz")]
 

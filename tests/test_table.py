@@ -131,6 +131,14 @@ def test_a_row_replaces_that_of_the_same_scan_and_no_other(tmp_path: Path) -> No
     assert [p.name for p in tmp_path.iterdir()] == ["v.csv"]
 
 
+def test_a_table_that_a_spreadsheet_saved_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "volumes.csv"
+    add_row(path, "a.nii", sidecar())
+    path.write_text(path.read_text(), encoding="utf-8-sig")  # with a mark before the first letter
+    add_row(path, "b.nii", sidecar(sha256="1"))
+    assert [row["file"] for row in rows(path)] == ["a.nii", "b.nii"]
+
+
 def test_rows_of_many_at_once_are_all_there(tmp_path: Path) -> None:
     table = tmp_path / "v.csv"
     threads = [threading.Thread(target=add_row, args=(table, f"{k}.nii.gz", sidecar())) for k in range(12)]

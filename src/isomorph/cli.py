@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import GONE, importing, say, verbose
-from .errors import IsomorphError, UsageError, escape
+from .errors import IsomorphError, SetupError, UsageError, escape
 from .interrupt import Interrupted
 from .train_commands import CT, DEBUG, THREADS, corpus, generate, improve, priors, train
 
@@ -203,11 +203,18 @@ def models() -> None:
     """The models that come with the package, and those in ~/.isomorph: network, licence, training data, hash."""
     from .weights import collected, digest, read_card, shipped
 
+    code = 0
     for name, path in sorted(collected().items()):
-        card = read_card(path)
-        say(f"{name}: {card['network']}, {card['licence']}, heads: {card['data']}, SHA-256 {digest(path)}")
+        try:
+            card, sha256 = read_card(name), digest(path)
+        except SetupError as error:  # one bad file hides no other
+            say(escape(f"ERROR {error}"), err=True)
+            code = error.exit_code
+        else:
+            say(escape(f"{name}: {card['network']}, {card['licence']}, heads: {card['data']}, SHA-256 {sha256}"))
     if not shipped():
         say("no model is shipped with this installation; give one with --model FILE", err=True)
+    raise typer.Exit(code)
 
 
 @app.command("convert-weights")

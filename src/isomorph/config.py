@@ -260,7 +260,7 @@ def stage_generator(recipe: Recipe, stage: Stage) -> Generator:
 def _text(path: Path) -> str:
     if path.stat().st_size > LARGEST:
         raise UsageError(f"{path.name} is larger than 1 MB, which no recipe is.")
-    return path.read_text(encoding="utf-8")
+    return path.read_text(encoding="utf-8-sig")
 
 
 def _shipped(name: str) -> str:

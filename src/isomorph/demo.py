@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +13,14 @@ import torch
 from torch import Tensor
 
 from . import io
-from .errors import SetupError
+from .errors import Refusal, UsageError, not_installed
 from .evaluate.fit import compared
 from .evaluate.thin import thicken
 from .predict import OPTIONS, Result, synthesise
 from .predict.options import default_model
 from .predict.restore import WHITE_MATTER
 from .profile import smooth
-from .report import Entry, draw, write_report
+from .report import Entry, check_report, draw, write_report
 from .space import canonical_grid, onto, resample
 from .synth.bias import bias_field
 from .synth.noise import rician
@@ -26,6 +28,10 @@ from .volume import Volume
 from .weights import Model, load_model
 
 THICK = 5  # mm
+PACKAGES = ("jinja2", "matplotlib", "nilearn", "scipy")  # of the extra `demo`
+SCAN, T1, PAGE = "scan.nii.gz", "t1.nii.gz", "index.html"
+MARK = {"command": "demo"}  # in the JSON beside an image: a T1 of the user's own scan is of isomorph too, and stays
+AWAY = "choose another folder, or move it away"
 CAPTION = (
     "A 1 mm T1 average brain (MNI152, skull-stripped) was turned into a scan of 5 mm slices with T2-like contrast, "
     "noise and bias. Each method is compared with the truth inside the brain, after the linear map of intensities that "
@@ -34,12 +40,12 @@ CAPTION = (
 
 
 def run_demo(out: Path, model: str = default_model(ct=False)) -> list[str]:
-    """Make, synthesise, compare; writes ``scan.nii.gz``, ``t1.nii.gz`` and ``index.html``.
+    """Make, synthesise, compare; writes ``scan.nii.gz`` and ``t1.nii.gz``, each with its JSON, and ``index.html``.
 
     Parameters
     ----------
     out : path of a folder
-        What an earlier demo left there is replaced.
+        What an earlier demo left there is replaced, and nothing else.
     model : str
         Name of a model or a file.
 
@@ -51,16 +57,18 @@ def run_demo(out: Path, model: str = default_model(ct=False)) -> list[str]:
     Raises
     ------
     SetupError
-        If nilearn or the model is missing, or the folder is not writable.
+        If a package or the model is missing, or the folder is not writable.
+    Refusal
+        E705 a file of one of these names is there, and no demo left it; E706 it is a link.
     """
-    for name in ("scan.nii.gz", "t1.nii.gz"):
-        io.check_output(out / name, overwrite=True)
-    network = load_model(model)  # before the work: it may be missing
+    require()
+    network = load_model(model)
+    refuse_others(out)
     truth = load_truth()
     scan = thick_scan(truth)
-    io.save(scan, out / "scan.nii.gz", overwrite=True)
-    result = synthesise(io.load(out / "scan.nii.gz"), network)
-    io.write(result.volume, out / "t1.nii.gz", overwrite=True, sidecar=_sidecar(result, network))
+    io.write(scan, out / SCAN, overwrite=True, sidecar={"synthetic": False} | MARK, description="image")
+    result = synthesise(io.load(out / SCAN), network)
+    io.write(result.volume, out / T1, overwrite=True, sidecar=_sidecar(result, network))
     truth = onto(resample(truth, *canonical_grid(scan)), result.volume.shape, result.volume.affine)
     scores = compare(scan, result.volume, truth)
     pictures = {
@@ -69,8 +77,50 @@ def run_demo(out: Path, model: str = default_model(ct=False)) -> list[str]:
         "the truth": draw(truth, like=result.volume, window=(0, 150)),
     }
     entry = Entry(name="MNI152", message=CAPTION, seconds=result.seconds, pictures=pictures, metrics=scores)
-    write_report(out / "index.html", [entry], title="isomorph demo")
-    return [*_table(scores), f"look at {out / 'index.html'}"]
+    write_report(out / PAGE, [entry], title="isomorph demo")
+    return [*_table(scores), f"look at {out / PAGE}"]
+
+
+def require() -> None:
+    """Find out that a package is missing before the work, and before a folder is made.
+
+    Raises
+    ------
+    SetupError
+        E905 which.
+    """
+    if missing := [name for name in PACKAGES if find_spec(name) is None]:
+        raise not_installed("the demo", ", ".join(missing), "demo")
+
+
+def refuse_others(out: Path) -> None:
+    """Everything that can be known to go wrong with the outputs, before the work; makes their folder.
+
+    Parameters
+    ----------
+    out : path of a folder
+
+    Raises
+    ------
+    Refusal, SetupError
+        As `run_demo`.
+    """
+    for image in (out / SCAN, out / T1):
+        if not _replaceable(image):
+            raise Refusal("E705", f"{image.name}, or the JSON beside it, is there and no demo left it", AWAY)
+        io.check_output(image, overwrite=True)
+    try:
+        check_report(out / PAGE)
+    except UsageError:
+        raise Refusal("E705", f"{PAGE} is there and is no report of isomorph", AWAY) from None
+
+
+def _replaceable(image: Path) -> bool:
+    """Whether image and JSON are as an earlier demo left them, as far as they are there."""
+    told = io.sidecar(image)
+    if os.path.lexists(io.sidecar_path(image)) and not told.items() >= ({"tool": "isomorph"} | MARK).items():
+        return False
+    return not os.path.lexists(image) or io.described(image, told)
 
 
 def load_truth() -> Volume:
@@ -88,7 +138,7 @@ def load_truth() -> Volume:
 
             image = load_mni152_template(resolution=1)
     except ImportError:
-        raise SetupError("E905 the demo needs nilearn; type: pip install 'isomorph[demo]'") from None
+        raise not_installed("the demo", "nilearn", "demo") from None
     data = torch.from_numpy(np.asarray(image.dataobj, dtype=np.float32))[None]
     white = float(np.percentile(data[data > 0].numpy(), 90))
     return Volume(data * (WHITE_MATTER / white), np.asarray(image.affine))
@@ -138,7 +188,7 @@ def cubic(scan: Volume, like: Volume) -> Volume:
     try:
         from scipy.ndimage import affine_transform
     except ImportError:
-        raise SetupError("E905 the comparison needs scipy; type: pip install 'isomorph[demo]'") from None
+        raise not_installed("the comparison", "scipy", "demo") from None
 
     move = np.linalg.inv(scan.affine) @ like.affine
     x = affine_transform(scan.data[0].numpy(), move, output_shape=like.shape, order=3, mode="nearest")
@@ -169,7 +219,7 @@ def compare(scan: Volume, synthetic: Volume, truth: Volume) -> dict[str, dict[st
 
 
 def _sidecar(result: Result, model: Model) -> dict:
-    return {
+    return MARK | {
         "model": {"name": model.card["name"], "sha256": model.sha256},
         "options": asdict(OPTIONS) | {"model": model.card["name"]},
         "seconds": result.seconds,

@@ -60,7 +60,7 @@ def _priors(source: object, folder: Path) -> Table:
     if path.stat().st_size > LARGEST:
         raise UsageError(f"{said} is larger than 1 MB, which no table of priors is.")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"contrast priors {said} are not TOML ({error}); see docs/recipes.md.") from None
     generator = table.get("generator")

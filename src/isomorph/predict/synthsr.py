@@ -107,7 +107,7 @@ def _lists(source: Path, target: Path) -> list[tuple[Path, Path]]:
 
 def _lines(path: Path) -> list[Path]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         raise NothingFound(f"{io.escape(path.name)} cannot be read; give a text file, one path in each line.") from None
     return [Path(line) for line in text.splitlines() if line.strip()]

@@ -136,7 +136,7 @@ def _read(path: Path, columns: Collection[str]) -> list[Row]:
     if not path.exists():
         return []
     try:
-        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True))
+        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error):
         raise _foreign(path) from None
     header = lines[0] if lines else []

@@ -1,5 +1,6 @@
 """Model files: one safetensors file each, read strictly."""
 
+from .card import samples_of, sharpens, tomographic
 from .file import (
     Model,
     channels,
@@ -10,12 +11,9 @@ from .file import (
     locate,
     own_folder,
     read_card,
-    samples_of,
     save_model,
-    sharpens,
     shipped,
     synthesises,
-    tomographic,
 )
 from .keras import convert
 

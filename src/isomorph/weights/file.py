@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,14 +20,13 @@ from torch import nn
 from ..errors import SetupError
 from ..nets import build
 from ..place import place
+from .card import AGAIN, KEY, REQUIRED, card_of, samples_of, sharpens
 
-AGAIN = "; fetch it again, or update isomorph."
-KEY = "isomorph"  # the metadata entry that holds the card
 LARGEST = 2 << 30  # bytes
+NAME = 60  # letters of a name that are told: hundreds would hide what is wrong with it
 HEADER = 100_000_000  # bytes, the most that safetensors itself reads
 SHIPPED = Path(__file__).parent
 OWN = ".isomorph"  # in the home folder: models that the user converted or trained, known by their names
-REQUIRED = {"name", "network", "arguments", "white_matter", "licence", "data"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,22 +63,41 @@ def save_model(path: str | Path, network: nn.Module, card: dict[str, Any], *, ha
     card : dict
         JSON; must hold `REQUIRED`.
     half : bool
-        Store float16 (half the size; on the default model it moved the output by 0.006 % of white matter).
+        Store float16 (half the size; on the default model it moved the output by 0.006 % of white matter), but for
+        tensors with a value that it cannot hold.
 
     Returns
     -------
     str
         SHA-256 of the file.
+
+    Raises
+    ------
+    SetupError
+        E903 if a weight is not finite: `load_model` would refuse such a file. The older one is untouched.
     """
     if missing := REQUIRED - card.keys():
         raise ValueError(f"A model card needs {sorted(missing)}.")
-    kind = torch.float16 if half else torch.float32
-    state = {
-        k: v.detach().cpu().to(kind).contiguous() for k, v in network.state_dict().items() if v.is_floating_point()
-    }
+    path, kept = Path(path), {k: v for k, v in network.state_dict().items() if v.is_floating_point()}
+    state = {k: v.detach().cpu().float().contiguous() for k, v in kept.items()}
+    if bad := _infinite(state):
+        said = f"E903 {path.name} was not written, since weights are not finite in {bad[:3]}"
+        raise SetupError(f"{said}; train again with a lower learning_rate.")
+    state = {k: _halved(v) for k, v in state.items()} if half else state
     content = serialise(state, metadata={KEY: json.dumps(card, allow_nan=False)})
-    place(Path(path), content)
+    place(path, content)
     return hashlib.sha256(content).hexdigest()
+
+
+def _halved(x: torch.Tensor) -> torch.Tensor:
+    """As float16, if that holds all values: a variance may be beyond it, and no model is lost for that."""
+    small = x.half()
+    return small if small.isfinite().all() else x
+
+
+def _infinite(state: dict[str, torch.Tensor]) -> list[str]:
+    """Names of tensors that are not finite."""
+    return sorted(k for k, v in state.items() if not v.isfinite().all())
 
 
 def load_model(model: str | Path = "default") -> Model:
@@ -99,12 +118,13 @@ def load_model(model: str | Path = "default") -> Model:
         if path.stat().st_size > LARGEST:
             raise SetupError(f"E902 {path.name} is larger than {LARGEST >> 30} GB, as no model is; choose another.")
         content = path.read_bytes()  # read once: what is hashed is what is parsed
-    card = _card(content, path)
+    card = card_of(content, path)
     try:
         with torch.device("meta"):  # shapes only: nothing is allocated on the word of a file
             network = build(card["network"], card["arguments"], card.get("residual", ()))
-    except (ValueError, TypeError) as error:
-        raise SetupError(f"E903 {path.name}: {str(error).rstrip('.')}{AGAIN}") from None
+    except (ValueError, TypeError, LookupError) as error:
+        said = f"E903 the network of {path.name} cannot be built ({str(error).rstrip('.')})"
+        raise SetupError(f"{said}{AGAIN}") from None
     try:
         state = parse(content)
     except SafetensorError as error:
@@ -159,54 +179,34 @@ def interchangeable(model: Model) -> bool:
     return bool(samples.get("leads") and samples.get("dropout")) and alike and not sharpens(model.card)
 
 
-def sharpens(card: dict[str, Any]) -> bool:
-    """Whether a model gives not a T1 but the (first) scan, sharpened, in its own contrast: its target was the scan.
-
-    Parameters
-    ----------
-    card : dict
-    """
-    return isinstance(card.get("target"), int)
-
-
-def tomographic(card: dict[str, Any]) -> bool:
-    """Whether a model was trained on CT alone, in Hounsfield units.
-
-    Parameters
-    ----------
-    card : dict
-    """
-    return samples_of(card).get("contrast", {}).get("kind") == "hounsfield"
-
-
-def samples_of(card: dict[str, Any]) -> dict[str, Any]:
-    """What the recipe of a model says of its training samples: its table ``generator``; empty where there is none.
-
-    Parameters
-    ----------
-    card : dict
-    """
-    return card.get("recipe", {}).get("generator", {})
-
-
 def shipped() -> list[Path]:
     """Files of the models that come with the package."""
     return sorted(SHIPPED.glob("*.safetensors"))
 
 
 def own_folder() -> Path:
-    """Where a user may put models, to call them by name."""
-    return Path("~", OWN).expanduser()
+    """Where a user may put models, to call them by name; with its ``~`` where nobody knows a home folder."""
+    return Path(os.path.expanduser(f"~/{OWN}"))  # that of pathlib would raise there
+
+
+def own() -> list[Path]:
+    """Files of the user's own models; none where there is no home folder, or it may not be entered."""
+    folder = own_folder()
+    try:
+        return sorted(folder.glob("*.safetensors")) if folder.is_absolute() else []
+    except OSError:  # HOME is that of another user, as in a container
+        return []
 
 
 def collected() -> dict[str, Path]:
     """All models that are known by name: those of the user, and those that come with the package, which come first."""
-    return {path.stem: path for path in [*sorted(own_folder().glob("*.safetensors")), *shipped()]}
+    return {path.stem: path for path in [*own(), *shipped()]}
 
 
 def digest(path: str | Path) -> str:
     """SHA-256 of a model file, as it stands in the JSON of each output."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    with _readable(path := Path(path)):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_card(model: str | Path) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def read_card(model: str | Path) -> dict[str, Any]:
     with _readable(path), path.open("rb") as file:
         start = file.read(8)
         start += file.read(min(int.from_bytes(start, "little"), HEADER))
-    return _card(start, path)
+    return card_of(start, path)
 
 
 @contextmanager
@@ -224,7 +224,8 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SetupError(f"E904 {path.name} cannot be read ({error.strerror}); check its permissions.") from None
+        said = f"E904 {path.name[:NAME]} cannot be read ({error.strerror})"
+        raise SetupError(f"{said}; check its path and permissions.") from None
 
 
 def locate(model: str | Path) -> Path:
@@ -237,50 +238,25 @@ def locate(model: str | Path) -> Path:
     Raises
     ------
     SetupError
-        E901 another kind of file, E904 there is none.
+        E901 another kind of file, E904 there is none, or none that may be seen.
     """
     named = collected()
     if str(model) in named:
         return named[str(model)]
     path = Path(model)
-    if path.suffix == ".h5" and path.is_file():
+    with _readable(path):  # a name that is too long, or a folder that may not be entered
+        there = path.is_file()
+    if path.suffix == ".h5" and there:
         raise SetupError(
             f"E901 {path.name} is a Keras file; type: isomorph convert-weights {path.name} OUT.safetensors"
         )
     if path.suffix in {".pt", ".pth", ".ckpt", ".pkl", ".h5", ".npz"}:
         raise SetupError(f"E901 {path.name} may be a pickle, which can run code; give a .safetensors model.")
-    if not path.is_file():
+    if not there:
         raise SetupError(
             f"E904 no model called {str(model)!r}; choose from {sorted(named)} or give a .safetensors file."
         )
     return path
-
-
-def _card(content: bytes, path: Path) -> dict[str, Any]:
-    try:
-        size = int.from_bytes(content[:8], "little")
-        if not 0 < size <= len(content) - 8:
-            raise ValueError("header length")
-        header = json.loads(content[8 : 8 + size], object_pairs_hook=_unique)
-        card = json.loads(header["__metadata__"][KEY])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SetupError(f"E902 {path.name} is damaged or not an isomorph model ({error}); fetch it again.") from None
-    missing = REQUIRED - (card.keys() if isinstance(card, dict) else set())
-    if missing:
-        raise SetupError(f"E903 {path.name} has no {sorted(missing)} in its card; fetch it again.")
-    white = card["white_matter"]
-    if not isinstance(white, int | float) or not 0 < white < float("inf"):
-        raise SetupError(f"E903 {path.name} puts white matter at {white!r}, a positive number is needed.")
-    if not isinstance(card["arguments"], dict) or not isinstance(card["network"], str):
-        raise SetupError(f"E903 {path.name} does not say which network it holds; fetch it again.")
-    return card
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        raise ValueError("a key appears twice")
-    return table
 
 
 def _fill(network: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
@@ -291,9 +267,10 @@ def _fill(network: nn.Module, state: dict[str, torch.Tensor], path: Path) -> Non
     if wrong:
         said = f"E903 {path.name} does not fit its network: {wrong[:3]} of {len(wrong)} tensors differ"
         raise SetupError(f"{said}{AGAIN}")
-    if bad := sorted(k for k, v in state.items() if not v.isfinite().all()):
+    state = {k: v.float() for k, v in state.items()}
+    if bad := _infinite(state):  # here, not before: float64 goes further
         raise SetupError(f"E903 {path.name} holds values that are not finite in {bad[:3]}; fetch it again.")
-    network.load_state_dict({k: v.float() for k, v in state.items()}, strict=False, assign=True)
+    network.load_state_dict(state, strict=False, assign=True)
     for name, buffer in list(network.named_buffers()):  # counters of batch norm: not stored, not used in evaluation
         if buffer.is_meta:
             owner, _, leaf = name.rpartition(".")
