@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import io
-from .errors import Refusal, UsageError, not_installed
+from .errors import Refusal, UsageError, not_installed, require_packages
 from .evaluate.fit import compared
 from .evaluate.thin import thicken
 from .predict import OPTIONS, Result, synthesise
@@ -61,7 +60,7 @@ def run_demo(out: Path, model: str = default_model(ct=False)) -> list[str]:
     Refusal
         E705 a file of one of these names is there, and no demo left it; E706 it is a link.
     """
-    require()
+    require_packages("the demo", "demo", *PACKAGES)
     network = load_model(model)
     refuse_others(out)
     truth = load_truth()
@@ -79,18 +78,6 @@ def run_demo(out: Path, model: str = default_model(ct=False)) -> list[str]:
     entry = Entry(name="MNI152", message=CAPTION, seconds=result.seconds, pictures=pictures, metrics=scores)
     write_report(out / PAGE, [entry], title="isomorph demo")
     return [*_table(scores), f"look at {out / PAGE}"]
-
-
-def require() -> None:
-    """Find out that a package is missing before the work, and before a folder is made.
-
-    Raises
-    ------
-    SetupError
-        E905 which.
-    """
-    if missing := [name for name in PACKAGES if find_spec(name) is None]:
-        raise not_installed("the demo", ", ".join(missing), "demo")
 
 
 def refuse_others(out: Path) -> None:

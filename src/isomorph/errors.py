@@ -12,6 +12,7 @@ Each message is one line: what was given, what was expected, what to do.
 from __future__ import annotations
 
 import unicodedata
+from importlib.util import find_spec
 
 UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories: control, bidi, surrogates, line separators
 
@@ -58,6 +59,18 @@ class SetupError(IsomorphError):
     """The machine cannot do it: folder not writable, disk full, weights missing or damaged, no such device."""
 
     exit_code = 6
+
+
+def require_packages(purpose: str, extra: str, *packages: str) -> None:
+    """Find out that packages are missing before the work that needs them.
+
+    Raises
+    ------
+    SetupError
+        E905 which.
+    """
+    if missing := [package for package in packages if find_spec(package) is None]:
+        raise not_installed(purpose, ", ".join(missing), extra)
 
 
 def not_installed(purpose: str, package: str, extra: str) -> SetupError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from . import io
 from .errors import NothingFound, UsageError, escape
 from .io.names import bare
+from .io.target import identity
 
 PathLike = str | os.PathLike[str]
 LISTS = "give two .txt lists, which are paired line by line"
@@ -58,20 +59,11 @@ def pairs(images: PathLike, labels: PathLike) -> list[tuple[Path, Path]]:
 
 def _refuse_both(scans: Sequence[Path], maps: Sequence[Path]) -> None:
     """No file is a scan and a segmentation: a folder that holds both, given twice, would pair each with itself."""
-    known = {_identity(scan) for scan in scans} - {None}
+    known = {identity(scan) for scan in scans} - {None}
     for map_ in maps:
-        if _identity(map_) in known:
+        if identity(map_) in known:
             said = f"{escape(map_.name)} is given as a scan and as a segmentation"
             raise UsageError(f"{said}; give different files, folders that share none, or two .txt lists.")
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode, since two names may lead to one file; none for what `read` will refuse."""
-    try:
-        info = path.stat()
-    except (OSError, ValueError):
-        return None
-    return info.st_dev, info.st_ino
 
 
 def _by_name(scans: Sequence[Path], maps: Sequence[Path]) -> list[tuple[Path, Path]]:

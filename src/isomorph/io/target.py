@@ -30,20 +30,20 @@ class Guard:
         for source in map(Path, inputs):
             self._jsons.setdefault(_place(sidecar_path(source)), source)
             for file in (source, *_halves(source), sidecar_path(source)):
-                if (identity := _identity(file)) is not None:
-                    self._files.setdefault(identity, source)
+                if (known := identity(file)) is not None:
+                    self._files.setdefault(known, source)
 
     def harmed(self, path: PathLike) -> Path | None:
         """The input that would be harmed by writing an image and its sidecar here, if any."""
         beside = sidecar_path(path)
         for file in (Path(path), beside):
-            if (identity := _identity(file)) in self._files and identity is not None:
-                return self._files[identity]
+            if (known := identity(file)) in self._files and known is not None:
+                return self._files[known]
         return self._jsons.get(_place(beside))
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode: two names may lead to one file."""
+def identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode: two names may lead to one file. None where there is none, or none that may be seen."""
     try:
         info = path.stat()
     except (OSError, ValueError):

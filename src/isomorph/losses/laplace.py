@@ -26,5 +26,5 @@ def laplace(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """
     image, scale = prediction.chunk(2, 1)
     least = scale.clamp(min=SHARPEST)
-    back = (least - scale).relu()  # the clamp has no slope: without this a scale below it could not rise again
-    return (((image - target).abs() * (-least).exp() + least + back) * weight).mean()
+    back = (least - scale).relu()  # the clamp has no slope: this alone lets a scale below it rise again
+    return (((image - target).abs() * (-least).exp() + least + back - back.detach()) * weight).mean()

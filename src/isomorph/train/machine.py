@@ -6,14 +6,13 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 from ..config import Training
 from ..device import choose_precision
-from ..errors import SetupError, UsageError, not_installed
+from ..errors import SetupError, UsageError, require_packages
 
 WORKERS = 8  # at most: more make no sample sooner than a step wants it
 
@@ -26,8 +25,7 @@ def require() -> None:
     SetupError
         E905 if accelerate is not installed.
     """
-    if find_spec("accelerate") is None:
-        raise not_installed("training", "accelerate", "train")
+    require_packages("training", "train", "accelerate")
 
 
 def accelerator(settings: Training) -> Any:
