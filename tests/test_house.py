@@ -36,7 +36,7 @@ MAY = {
     "ants": {"volume", "errors"},
     "align": {"volume", "ants"},
     "losses": {"similarity"},
-    "nets": set(),
+    "nets": {"space"},
     "space": {"volume", "profile"},
     "io": {"volume", "space", "errors", "intensity", "place"},
     "synth": {"volume", "space", "labels", "intensity", "profile"},

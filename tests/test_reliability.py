@@ -7,7 +7,7 @@ import pytest
 import torch
 from phantoms import centred
 
-from isomorph.space import reliability
+from isomorph.space import pooled, reliability
 
 ONE = np.eye(4)
 
@@ -87,3 +87,11 @@ def test_a_swapped_or_mirrored_scan_has_the_same_map() -> None:
     straight = reliability((8, 8, 4), np.diag([1.0, 1.0, 5.0, 1.0]), (8, 8, 18), ONE)
     turned = np.array([[0, 0, -1.0, 7], [0, 1, 0, 0], [5, 0, 0, 0], [0, 0, 0, 1]])  # slices first, right to left
     torch.testing.assert_close(reliability((4, 8, 8), turned, (8, 8, 18), ONE), straight, atol=1e-5, rtol=0)
+
+
+def test_a_slice_fills_one_of_two_voxels_and_what_is_fine_fills_all() -> None:
+    on = reliability((4, 2, 2), slices(4, 0.5), (16, 2, 2), ONE)[None]  # between two voxels of 1 mm, in one of 2 mm
+    assert pooled(on, 2).flatten().tolist() == pytest.approx([1, 0] * 4)
+    everywhere = reliability((20, 2, 2), slices(1, 0), (16, 2, 2), ONE)[None]
+    assert pooled(everywhere, 2).flatten().tolist() == pytest.approx([1] * 8)
+    assert torch.equal(pooled(on, 1), on)

@@ -1,13 +1,16 @@
 """Several scans of one exam: each with its own physics, all in one place."""
 
 import json
+from dataclasses import replace
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 
 from isomorph.labels import CLUSTER, brain_mask
-from isomorph.space import resample
+from isomorph.predict.prepare import with_reliability
+from isomorph.space import pooled, resample
 from isomorph.synth import Channel, Deform, Generator, Motion, Pathology
 from isomorph.synth.bias import Bias
 from isomorph.synth.gamma import Gamma
@@ -15,6 +18,7 @@ from isomorph.synth.mixture import Mixture
 from isomorph.synth.slices import Slices
 from isomorph.synth.strip import Strip
 from isomorph.synth.window import Window
+from isomorph.volume import Volume
 
 STILL = Deform(rotation=0, scale=0, shear=0, velocity=(0, 0), mirror=0)
 PLAIN = Mixture(random=0, tables=("T1",), weights=(1,), spread=(0, 0), surface=(1, 1), texture=(0, 0), black_air=1)
@@ -253,3 +257,19 @@ def test_a_real_t1_that_is_ill_is_that_t1_outside_its_lesions(head):
     assert 0 < ill.float().mean() < 0.5
     assert sample.image.data[apart > 0.5].amax() == pytest.approx(2.0, abs=0.05)  # twice white matter
     torch.testing.assert_close(sample.target.data, t1_of(labels).data)
+
+
+@pytest.mark.parametrize(("in_plane", "told"), [(0.7, 0.4), (1.0, 0.4), (1.6, 2 / 1.6**2 / 5), (2.0, 0.1)])
+def test_at_2_mm_a_network_is_told_of_measured_voxels_what_prediction_tells_it(head, in_plane, told):
+    """Slices of 5 mm: of voxels of 1.6 mm a share of 1 / 1.6 / 1.6 counts, also where the scan was made at 2 mm."""
+    thick = Slices(thick=1, orientation="axial", spacing=(5, 5), in_plane=(in_plane, in_plane), noise=(0, 0))
+    coarse = Generator(
+        deform=replace(STILL, spacing=2.0, size=(64.0, 64.0, 80.0)), strip=Strip(stripped=0),
+        channels=(channel(thick),), reliability=True,
+    )  # fmt: skip
+    sample = coarse(head, None, seed=2)
+    assert sample.image.spacing == (2, 2, 2)
+    scan = Volume(torch.rand(1, 120, 120, 20), np.diag([in_plane, in_plane, 5.0, 1.0]))
+    predicted = pooled(with_reliability(Volume(torch.zeros(1, 64, 64, 80), np.eye(4)), scan).data[1:], 2)
+    for measured in (sample.image.data[1:], predicted):
+        assert measured[0, 4:-4, 4:-4, 5:-5].mean().item() == pytest.approx(told, rel=0.05)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d, interpolate, pad
 
+from ..space import pooled
 from .compact import Compact
 from .residual import Residual
 from .slabs import with_halo
@@ -125,9 +126,7 @@ class Cascade(nn.Module):
 
     def guess(self, x: Tensor) -> Tensor:
         """The coarse answer to a sharp scan, at 2 mm."""
-        small = avg_pool3d(x, 2)
-        measured = (2 * small[:, self.scans :]).clamp(max=1)  # one voxel of two is all that a slice can be
-        small = torch.cat([small[:, : self.scans], measured], 1)
+        small = torch.cat([avg_pool3d(x[:, : self.scans], 2), pooled(x[:, self.scans :], 2)], 1)
         beyond = [-n % self.coarse.multiple for n in small.shape[2:]]  # air
         answer = self.coarse(pad(small, [side for n in beyond[::-1] for side in (n // 2, n - n // 2)])).float()
         i, j, k = (slice(n // 2, n // 2 + size) for n, size in zip(beyond, small.shape[2:], strict=True))

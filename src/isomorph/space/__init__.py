@@ -8,7 +8,7 @@ generator interpolates between slices in the same way, but never leaves its grid
 
 from .grid import Shape, axis_codes, canonical_grid
 from .move import mirror, onto, sideways, window
-from .reliability import reliability
+from .reliability import pooled, reliability
 from .resample import field_of_view, resample
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "field_of_view",
     "mirror",
     "onto",
+    "pooled",
     "reliability",
     "resample",
     "sideways",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool3d
 
 from .grid import Shape
 
@@ -48,6 +49,25 @@ def reliability(
             here += (1 - gap * (at - sample).abs()).clamp(min=0) * there
         measured = measured * here.clamp(max=1)
     return measured.expand(shape).contiguous()
+
+
+def pooled(measured: Tensor, n: int) -> Tensor:
+    """What a network at n mm is told of a map at 1 mm: the mean, times n, as of n voxels in a row one can be a slice.
+
+    Not the map of a grid of n mm itself: voxels between 1 and n mm large in plane count for less than all of theirs.
+
+    Parameters
+    ----------
+    measured : (..., C, I, J, K) tensor
+        As `reliability` gives it for a grid of 1 mm.
+    n : int
+
+    Returns
+    -------
+    (..., C, I // n, J // n, K // n) tensor, 0 to 1
+    """
+    mean = avg_pool3d(measured.flatten(0, -4)[:, None], n)  # a network may have no maps at all
+    return (n * mean).clamp(max=1).reshape(*measured.shape[:-3], *mean.shape[-3:])
 
 
 def _line(row: np.ndarray, shape: Shape, device: torch.device | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from .gantry import matched
 from .head import Anatomy, Grid, Head
 from .mixture import Mixture, blend
 from .motion import Motion, registered, rigid
-from .slices import Slices
+from .slices import SAME, Slices
 from .step import Draw, Step
 from .window import Window, window
 
@@ -72,7 +73,7 @@ class Channel:
                     ideal = step.ideal(image)
                 image = step.effect(image, **numbers)
         image, ideal = _registered(image, motion, head.grid), _registered(ideal, motion and motion | EXACT, head.grid)
-        measured = Grid(image.shape, image.affine)
+        measured = _sampled(image, steps)
         image = resample(image, *head.grid, fill=None)  # as prediction does it
         truth = resample(ideal, *head.grid, fill=None) if clean else None
         for step, numbers in steps:
@@ -100,6 +101,22 @@ def _lent(labels: Volume) -> Tensor:
     """Where the head of a real T1 is that of a label map: what no cluster of its own brightness tells."""
     clusters = labels.data >= CLUSTER
     return (labels.data > 0) & ~clusters & clusters.any()
+
+
+def _sampled(image: Volume, steps: list[tuple[Step, Draw]]) -> Grid:
+    """Where the scanner took its samples: closer than those of the image, where its grid could not follow."""
+    spacing, offset = [math.inf] * 3, [0.0] * 3
+    for step, numbers in steps:
+        if isinstance(step, Slices):
+            spacing, offset = numbers["spacing"], numbers["offset"]
+    shape, inner = list(image.shape), np.eye(4)
+    for axis, mm in enumerate(image.spacing):
+        closer = spacing[axis] / mm
+        if closer < 1 - SAME:
+            inner[axis, axis], inner[axis, 3] = closer, offset[axis] * closer
+            shape[axis] = math.ceil((shape[axis] - inner[axis, 3]) / closer)
+    i, j, k = shape
+    return Grid((i, j, k), image.affine @ inner)
 
 
 def _found(head: Head, motion: Draw | None) -> Anatomy:

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from ..labels import LESION, TISSUES
-from ..space import reliability
+from ..space import pooled, reliability
 from ..volume import Volume
 from .channel import Channel, Scan
 from .contrasts import CONTRAST_TABLES, TARGET, target_means
 from .coordinates import pull
 from .deform import Deform
-from .head import Head
+from .head import Grid, Head
 from .mixture import blend, paint
 from .pathology import Pathology
 from .step import Draw, Share, bounded
@@ -110,8 +112,7 @@ class Generator:
         empty = head.reference.labels.data.new_zeros(1, *head.grid.shape)
         data = [scan.image.data if scan else empty for scan in scans]
         if self.reliability:
-            device = empty.device
-            data += [reliability(*scan.measured, *head.grid, device)[None] if scan else empty for scan in scans]
+            data += [_told(scan, head.grid) if scan else empty for scan in scans]
         return Volume(torch.cat(data), head.grid.affine)
 
     def _labels(self, head: Head) -> Volume:
@@ -134,3 +135,9 @@ class Generator:
         real = pull(target, head.source, head.grid.affine, mode="bilinear")
         real = real.with_data(real.data * (labels.data > 0))  # a stripped scan asks for a stripped T1
         return blend(real, ill, means) if ill else real
+
+
+def _told(scan: Scan, grid: Grid) -> Tensor:
+    """(1, I, J, K): where a scan was measured, as a network that works on this grid will be told in prediction."""
+    mm = max(1, round(float(np.linalg.norm(grid.affine[:3, 0]))))
+    return pooled(reliability(*scan.measured, *grid.finer(mm), scan.image.data.device)[None], mm)
