@@ -273,3 +273,21 @@ def test_at_2_mm_a_network_is_told_of_measured_voxels_what_prediction_tells_it(h
     predicted = pooled(with_reliability(Volume(torch.zeros(1, 64, 64, 80), np.eye(4)), scan).data[1:], 2)
     for measured in (sample.image.data[1:], predicted):
         assert measured[0, 4:-4, 4:-4, 5:-5].mean().item() == pytest.approx(told, rel=0.05)
+
+
+def test_where_any_order_will_do_the_thinnest_scan_that_is_there_leads():
+    """As prediction chooses it; it does not move, and the others keep their motion."""
+    alike = Channel(corruptions=(Slices(),))
+    led = Generator(channels=(alike,) * 3, leads=True, dropout=0.7)
+    swaps = 0
+    for number in range(40):
+        recipe, before = led.draw(Random(number)), replace(led, leads=False).draw(Random(number))
+        thick = [max(channel["corruptions"][0]["spacing"]) for channel in recipe["channels"]]
+        assert thick[0] == min(mm for mm, there in zip(thick, recipe["kept"], strict=True) if there)
+        motions = [channel["motion"] for channel in recipe["channels"]]
+        assert motions[0] is None
+        assert motions == [channel["motion"] for channel in before["channels"]]
+        swaps += recipe["channels"] != before["channels"]
+    assert 10 < swaps < 35
+    named = replace(led, channels=(alike, alike, Channel(corruptions=(Slices(thick=1),))))
+    assert named.draw(Random(1))["channels"] == replace(named, leads=False).draw(Random(1))["channels"]

@@ -55,6 +55,10 @@ class Channel:
             "motion": self.motion.draw(rng) if moves else None,
         }
 
+    def spacing(self, draw: Draw) -> list[float]:
+        """Distance between the samples of such a scan along each axis, mm; infinite where it has those of its grid."""
+        return self._slices(draw).get("spacing", [math.inf] * 3)
+
     def acquire(self, head: Head, draw: Draw, *, clean: bool = False) -> Scan:
         """Scan a head, register the scan to the reference, and interpolate it onto the grid of the sample once.
 
@@ -73,7 +77,7 @@ class Channel:
                     ideal = step.ideal(image)
                 image = step.effect(image, **numbers)
         image, ideal = _registered(image, motion, head.grid), _registered(ideal, motion and motion | EXACT, head.grid)
-        measured = _sampled(image, steps)
+        measured = self._sampled(image, draw)
         image = resample(image, *head.grid, fill=None)  # as prediction does it
         truth = resample(ideal, *head.grid, fill=None) if clean else None
         for step, numbers in steps:
@@ -82,6 +86,21 @@ class Channel:
             if step.resampled:
                 image = step.effect(image, **numbers)
         return Scan(image, measured, truth)
+
+    def _slices(self, draw: Draw) -> Draw:
+        steps = zip(self.corruptions, draw["corruptions"], strict=True)
+        return next((numbers for step, numbers in steps if isinstance(step, Slices)), {})
+
+    def _sampled(self, image: Volume, draw: Draw) -> Grid:
+        """Where the scanner took its samples: closer than those of the image, where its grid could not follow."""
+        shape, inner = list(image.shape), np.eye(4)
+        for axis, (mm, here) in enumerate(zip(self.spacing(draw), image.spacing, strict=True)):
+            closer = mm / here
+            if closer < 1 - SAME:
+                inner[axis, axis], inner[axis, 3] = closer, self._slices(draw)["offset"][axis] * closer
+                shape[axis] = math.ceil((shape[axis] - inner[axis, 3]) / closer)
+        i, j, k = shape
+        return Grid((i, j, k), image.affine @ inner)
 
     def _painted(self, anatomy: Anatomy, draw: Draw) -> Volume:
         scan, lesions = anatomy.scan, anatomy.lesions
@@ -101,22 +120,6 @@ def _lent(labels: Volume) -> Tensor:
     """Where the head of a real T1 is that of a label map: what no cluster of its own brightness tells."""
     clusters = labels.data >= CLUSTER
     return (labels.data > 0) & ~clusters & clusters.any()
-
-
-def _sampled(image: Volume, steps: list[tuple[Step, Draw]]) -> Grid:
-    """Where the scanner took its samples: closer than those of the image, where its grid could not follow."""
-    spacing, offset = [math.inf] * 3, [0.0] * 3
-    for step, numbers in steps:
-        if isinstance(step, Slices):
-            spacing, offset = numbers["spacing"], numbers["offset"]
-    shape, inner = list(image.shape), np.eye(4)
-    for axis, mm in enumerate(image.spacing):
-        closer = spacing[axis] / mm
-        if closer < 1 - SAME:
-            inner[axis, axis], inner[axis, 3] = closer, offset[axis] * closer
-            shape[axis] = math.ceil((shape[axis] - inner[axis, 3]) / closer)
-    i, j, k = shape
-    return Grid((i, j, k), image.affine @ inner)
 
 
 def _found(head: Head, motion: Draw | None) -> Anatomy:

@@ -43,7 +43,7 @@ _BRIGHTNESS = {
     "eye": (0.22, 1.05, 0.12, 0.85, 0.90, 0.15),
     "nerve": (0.75, 0.32, 0.50, 0.65, 0.45, 0.40),
     "necrosis": (0.35, 0.90, 0.40, 0.85, 0.85, 0.22),
-    "rim": (1.15, 0.45, 0.72, 0.75, 0.50, 0.62),  # after contrast medium; the spread covers scans without
+    "rim": (0.62, 0.45, 0.72, 0.75, 0.50, 0.62),  # without contrast medium, as nearly all that is solid in a tumour
     "oedema": (0.70, 0.72, 0.92, 0.82, 0.75, 0.25),
     "blood": (0.85, 0.20, 0.40, 0.55, 0.08, 0.85),  # some days old; its iron darkens T2 and T2*
     "cavity": (0.22, 1.05, 0.12, 0.85, 0.95, 0.10),
@@ -55,7 +55,6 @@ def _spin_echo_t1() -> dict[str, float]:
     """The T1 of most clinical exams, mean of 1.5 and 3 T: grey matter is nearly as bright as white, which has 1."""
     tr, te = 550.0, 12.0  # ms
     seen = {t: sum(spin_echo(times(t, tesla), tr=tr, te=te) for tesla in (1.5, 3.0)) for t in _BRIGHTNESS}
-    seen["rim"] = seen["lesion"]  # whose times are those after contrast medium
     return {t: round(signal / seen["white"], 3) for t, signal in seen.items()}
 
 

@@ -78,7 +78,7 @@ class Generator:
 
     def draw(self, rng: Random) -> Draw:
         """All numbers of one sample, as JSON."""
-        return {
+        recipe: Draw = {
             "deform": self.deform.draw(rng),
             "strip": self.strip.draw(rng),
             "channels": [channel.draw(rng, moves=k > 0) for k, channel in enumerate(self.channels)],
@@ -86,6 +86,16 @@ class Generator:
             "pathology": self.pathology.draw(rng),
             "own": rng.random() < self.own,
         }
+        if self.leads and all(channel == self.channels[0] for channel in self.channels):
+            self._thinnest_first(recipe)
+        return recipe
+
+    def _thinnest_first(self, recipe: Draw) -> None:
+        """As prediction chooses the reference; it is the one that does not move."""
+        scans = recipe["channels"]
+        there = [k for k, kept in enumerate(recipe["kept"]) if kept]
+        first = min(there, key=lambda k: max(self.channels[k].spacing(scans[k])))
+        scans[0], scans[first] = scans[first] | {"motion": None}, scans[0] | {"motion": scans[first]["motion"]}
 
     def replay(self, labels: Volume, target: Volume | None, recipe: Draw, lesions: Volume | None = None) -> Sample:
         """Follow a recipe: the same recipe always gives the same sample."""
