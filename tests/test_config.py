@@ -92,6 +92,7 @@ def test_each_recipe_that_ships_can_be_built_whole(name):
         ("generator.contrast.weights=[1.0]", r"6 tables want as many weights"),
         ("generator.contrast.tables=['T7']", r"no contrast called"),
         ("network.arguments={width=3}", r"network cascade does not take"),
+        ("network.arguments={coarse={}}", r"network cascade does not take"),
         ("name.x=1", r"name is a value, not a section"),
         ("network.kind=compact", r"put text in quotes"),
         ("generator.channels=[{slises={}}]", r"Unknown sections of a channel \['slises'\]"),

@@ -369,3 +369,17 @@ def toml(value):
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}={toml(inner)}" for key, inner in value.items()) + "}"
     return json.dumps(value) if not isinstance(value, list) else "[" + ", ".join(map(toml, value)) + "]"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("5 brain, 61 sub", "5 brain, 61 sub, 3 training_seg"),
+        ("", "60 sub, 3 training_seg"),
+        ("scans of one hospital, 61 sub", "61 sub, 3 training_seg, scans of one hospital"),
+        ("unknown", "60 sub, 3 training_seg, unknown"),
+    ],
+)
+def test_whatever_a_card_says_of_its_data_is_kept(before, after):
+    assert improving._most(before, "60 sub, 3 training_seg") == after
+    assert improving._most(after, "60 sub, 3 training_seg") == after

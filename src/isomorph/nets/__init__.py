@@ -32,7 +32,7 @@ def build(kind: str, arguments: dict[str, Any], residual: Sequence[int] = ()) ->
         raise ValueError(f"Unknown network {kind!r}; choose from {sorted(NETWORKS)}.")
     try:
         network = NETWORKS[kind](**arguments)
-    except (TypeError, ValueError, RuntimeError, ZeroDivisionError, IndexError) as error:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
         raise ValueError(f"network {kind} does not take {arguments}: {error}.") from None
     inputs, outputs = arguments.get("inputs", 1), arguments.get("outputs", 1)
     if len(residual) > outputs or not all(isinstance(k, int) and 0 <= k < inputs for k in residual):

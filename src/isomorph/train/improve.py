@@ -199,12 +199,15 @@ def _card(card: dict[str, Any], before: dict[str, Any], plan: Recipe) -> dict[st
 
 
 def _most(*said: str) -> str:
-    """Of each kind of head as many as any run saw, such as 5 brain, 60 sub."""
-    most: Counter[str] = Counter()
+    """Of each kind of head as many as any run saw, such as 5 brain, 60 sub; other words stand behind these."""
+    most, words = Counter[str](), list[str]()
     for part in ", ".join(filter(None, said)).split(", "):
-        count, kind = part.split(" ", 1)
-        most[kind] = max(most[kind], int(count))
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(most.items()))
+        count, _, kind = part.partition(" ")
+        if count.isdecimal():
+            most[kind] = max(most[kind], int(count))
+        elif part not in words:
+            words.append(part)
+    return ", ".join([f"{count} {kind}" for kind, count in sorted(most.items())] + words)
 
 
 def _keep(network: nn.Module, card: dict[str, Any], path: Path, before: Path) -> None:
