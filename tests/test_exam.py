@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from phantoms import CARD, LESION, centred, save, scan, world_of
+from scipy import ndimage
 from typer.testing import CliRunner
 
 from isomorph import io
@@ -19,7 +20,7 @@ from isomorph.nets import Compact
 from isomorph.predict import Options, synthesise
 from isomorph.predict.batch import Listeners
 from isomorph.predict.channels import seats, together
-from isomorph.predict.exam import fused, reference
+from isomorph.predict.exam import correlation, fused, reference
 from isomorph.predict.plan import plan
 from isomorph.predict.result import Result
 from isomorph.predict.scans import predict_scans
@@ -137,6 +138,25 @@ def test_of_equally_thin_scans_the_one_most_like_a_t1_is_the_reference() -> None
     assert reference([turned, like], t1s) == 1
     assert reference([like, turned], t1s) == 0
     assert reference([turned, head(5.0)], t1s) == 0
+
+
+def test_fat_of_the_scalp_does_not_make_a_flair_the_reference() -> None:
+    """It is bright in a T1 and in a FLAIR, and there is so much of it that the brain hardly counts."""
+    shape = (96, 96, 96)
+    affine = centred(shape, np.eye(3))
+    far = np.linalg.norm(world_of(shape, affine), axis=-1)
+    folds = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=shape), 3) > 0
+    brain, scalp = far < 30, (far > 34) & (far < 42)
+
+    def image(grey: float, white: float, fat: float) -> Volume:
+        x = np.where(brain, np.where(folds, white, grey), np.where(scalp, fat, 0.0))
+        return Volume(torch.tensor(x, dtype=torch.float32)[None], affine)
+
+    t1, flair = image(400, 550, 250), image(550, 400, 1500)
+    made = image(80, 110, 200)
+    head = made.data[0] > 20
+    assert correlation(flair.data[0], made.data[0], head) > correlation(t1.data[0], made.data[0], head)
+    assert reference([flair, t1], [made, made]) == 1
 
 
 @pytest.mark.usefixtures("registration")

@@ -16,7 +16,7 @@ from scipy import ndimage
 from isomorph.errors import Refusal, UsageError
 from isomorph.predict import Lesions, Options, synthesise
 from isomorph.predict.exam import fused
-from isomorph.predict.lesions import FLUID, GREY, healed, kept
+from isomorph.predict.lesions import FLUID, GREY, healed, kept, misplaced
 from isomorph.predict.result import Result
 from isomorph.predict.scans import predict_scans
 from isomorph.volume import Volume
@@ -62,6 +62,20 @@ def test_a_lesion_gets_the_brightness_that_a_t1_would_show(gain: float, level: f
     assert np.median(y[ball(3)]) == pytest.approx(bent if true < GREY else true, abs=4)
     outside = ~ball(9)
     np.testing.assert_allclose(y[outside], t1[outside], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shift", "spacing", "said"),
+    [(0.0, 1.0, ""), (0.0, 0.5, "on another grid"), (30.0, 1.0, "air or beyond"), (400.0, 1.0, "100 % of the lesion")],
+)
+def test_a_mask_that_may_be_that_of_another_scan_is_told(shift: float, spacing: float, said: str) -> None:
+    t1, mask = volume(tissue()), volume(ball().astype(float))
+    affine = AFFINE @ np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = AFFINE[:3, 3] * spacing + [shift, 0, 0]
+    moved = Volume(mask.data, affine)
+    notices = misplaced(moved, t1, moved, t1)
+    assert [notice.code for notice in notices] == (["W607"] if said else [])
+    assert all(said in notice.message for notice in notices)
 
 
 def test_what_is_far_brighter_than_all_tissue_ends_near_fluid_and_not_below() -> None:

@@ -258,3 +258,8 @@ def test_a_gpu_may_not_round_to_tf32_and_gets_its_settings_back() -> None:
     run(Analytic(spy), scan((8, 8, 8)), device=torch.device("cpu"), precision="fp32", flip=False)
     assert seen == [False, False]
     assert [setting.allow_tf32 for setting in settings] == before
+
+
+def test_a_path_is_no_scan_and_what_makes_one_of_it_is_told(model_file: Path) -> None:
+    with pytest.raises(TypeError, match=r"A scan is a Volume, got str .*; isomorph.load\(path\) gives one"):
+        synthesise(["scan.nii.gz"], load_model(model_file))  # type: ignore[list-item]

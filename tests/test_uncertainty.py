@@ -85,3 +85,12 @@ def test_units_are_those_of_the_t1(level: float) -> None:
     x = Volume(torch.full((1, 8, 8, 8), level), np.eye(4))
     wide = interval(x, x, {"white_matter": level}, lambda image: x)
     torch.testing.assert_close(wide.data, torch.full_like(x.data, level * FLOOR * FACTOR["spread"]))
+
+
+def test_air_beyond_the_head_is_as_sure_as_air_beside_it_not_surer(model_file: Path) -> None:
+    """What is cropped away before the network sees it."""
+    head = torch.zeros(1, 128, 128, 128)
+    head[:, 50:78, 50:78, 50:78] = 800 + 100 * torch.rand(28, 28, 28, generator=torch.Generator().manual_seed(0))
+    wide = synthesise(Volume(head, np.eye(4)), load_model(model_file), flip=False, uncertainty=True).uncertainty
+    assert wide is not None
+    assert wide.data[0, 2, 2, 2] == wide.data.min() > 0

@@ -17,6 +17,7 @@ from ..space import field_of_view, resample
 from ..volume import Volume
 from .find import SURE, Lesions, agreed, unshown
 from .lesions import kept, on_grid
+from .quality import body
 from .result import Part, Result
 
 EQUAL = 1.1  # slices that differ by less than this factor are equally thick
@@ -157,9 +158,9 @@ def _agreeing(placed: Sequence[_Placed]) -> int:
 
 
 def _likeness(scan: Volume, t1: Volume) -> float:
-    """Correlation of a scan with the T1 made of it."""
+    """Correlation of a scan with the T1 made of it, in the brain: fat of the scalp is bright in each contrast."""
     x = resample(scan, t1.shape, t1.affine).data[0]
-    return correlation(x, t1.data[0], t1.data[0] > HEAD)
+    return correlation(x, t1.data[0], (t1.data[0] > HEAD) & body(t1))
 
 
 def correlation(a: Tensor, b: Tensor, mask: Tensor) -> float:

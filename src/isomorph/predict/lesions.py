@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import Refusal
+from ..io import Notice
 from ..profile import smooth
 from ..space import resample
 from ..volume import Volume
@@ -19,6 +21,8 @@ TISSUE = (70.0, 125.0)  # of the T1: grey and white matter, and no mixture with 
 GREY, FLUID = 80.0, 25.0  # of the T1: below grey matter, brightness approaches that of fluid and never falls below
 TELLS = 0.2  # correlation of scan and T1 in healthy tissue, from which on one may be read from the other
 DOUBT = 0.02  # weight of the whole brain beside the neighbourhood of a lesion, as a share of its voxels
+AIR, STRAY = 10.0, 0.05  # of the T1: below it there is no tissue; share of a mask that may be there all the same
+NEARLY = 0.01  # mm: headers are rounded
 WIDTHS = (2.0, 4.0, 8.0, 16.0)  # mm: lesions are filled from as near as there is something
 
 
@@ -88,6 +92,25 @@ def kept(t1: Volume, scan: Volume, mask: Volume) -> Volume:
     sure = torch.where(slope < 0, ((TISSUE[1] - shown) / (TISSUE[1] - WHITE_MATTER)).clamp(0, 1), 1.0)
     share = _blur(soft[None], EDGE, t1.spacing)[0] * sure
     return t1.with_data(torch.lerp(y, mapped, share)[None])
+
+
+def misplaced(drawn: Volume, scan: Volume, mask: Volume, t1: Volume) -> tuple[Notice, ...]:
+    """W607, where a mask may be that of another scan: it lies on another grid, or in air.
+
+    Parameters
+    ----------
+    drawn, scan : Volume
+        Lesions above 0.5, and the scan that they are said to have been drawn on.
+    mask, t1 : Volume, (1, I, J, K)
+        The same lesions where they lie in the T1, and that T1, white matter at 110.
+    """
+    air = resample(t1, mask.shape, mask.affine).data[0][mask.data[0] > 0.5] < AIR
+    share = air.float().mean().item()
+    if share > STRAY:
+        return (Notice("W607", f"{100 * share:.0f} % of the lesion mask lie in air or beyond the scan: is it of it?"),)
+    if drawn.shape == scan.shape and np.allclose(drawn.affine, scan.affine, atol=NEARLY):
+        return ()
+    return (Notice("W607", "the lesion mask is on another grid than the scan; it was put where its header says."),)
 
 
 def on_grid(mask: Volume, like: Volume) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..align import able
 from ..errors import UsageError
+from ..volume import Volume
 from ..weights import Model, channels, sharpens, tomographic
 from .channels import fit
 from .compat import rules_of
@@ -50,6 +51,26 @@ def possible(scans: Sequence[object | None], model: Model, how: Options, *, mask
         raise UsageError("SynthSR keeps no lesions; say --lesions inpaint, or --compat none.")
     if given > 1 and not (several and rules):  # the original takes a pair as its headers put it
         able()
+
+
+def whole(scans: Sequence[object | None]) -> None:
+    """Refuse what the package itself would not have read.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a scan is no Volume, has several channels, or values that are not finite.
+    """
+    for scan in scans:
+        if scan is None:
+            continue
+        if not isinstance(scan, Volume):
+            said = f"{type(scan).__name__} {scan!r:.40}"
+            raise TypeError(f"A scan is a Volume, got {said}; isomorph.load(path) gives one.")
+        if (n := scan.data.shape[0]) != 1:
+            raise ValueError(f"The scan must have one channel, got {n}; choose one with data[i : i + 1].")
+        if not scan.data.isfinite().all():
+            raise ValueError("The scan holds values that are not finite; replace them, as isomorph.io.read does.")
 
 
 def _sharpened(scans: Sequence[object | None], model: Model, *, mask: bool, doubt: bool) -> None:

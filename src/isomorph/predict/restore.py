@@ -43,7 +43,7 @@ def sharpened(raw: Volume, prepared: Prepared) -> Volume:
     return whole.with_data(denormalise(whole.data * prepared.view, *prepared.window))
 
 
-def restore(raw: Volume, prepared: Prepared, white_matter: float) -> Volume:
+def restore(raw: Volume, prepared: Prepared, white_matter: float, beyond: float = 0.0) -> Volume:
     """Scale so that white matter is 110, clip to 0 to 255, and put back on the whole 1 mm grid.
 
     Clipping loses nothing that a T1 holds (air is 0; fat reaches about 200) and keeps the file within what 8-bit tools
@@ -56,7 +56,10 @@ def restore(raw: Volume, prepared: Prepared, white_matter: float) -> Volume:
     prepared : Prepared
     white_matter : float
         Its level in `raw`.
+    beyond : float
+        Level, in `raw`, of what the scan has seen beyond the box of the head.
     """
-    scaled = raw.with_data((raw.data[:1] * (WHITE_MATTER / white_matter)).clamp(0, TOP))
-    whole = onto(scaled, prepared.shape, prepared.affine)
+    scale = WHITE_MATTER / white_matter
+    scaled = raw.with_data((raw.data[:1] * scale).clamp(0, TOP))
+    whole = onto(scaled, prepared.shape, prepared.affine, fill=beyond * scale)
     return whole.with_data(whole.data * prepared.view)

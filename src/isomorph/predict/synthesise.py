@@ -21,10 +21,10 @@ from .channels import registered, seats, together
 from .compat import Rules, passes, rules_of
 from .exam import fused
 from .find import Lesions, finder_for, found, gridded, unshown
-from .lesions import healed, kept
+from .lesions import healed, kept, misplaced
 from .memory import budget
 from .options import OPTIONS, Options, default_model
-from .possible import possible
+from .possible import possible, whole
 from .prepare import Prepared, prepare, with_reliability
 from .quality import notice, quality
 from .restore import WHITE_MATTER, on_grid, restore, sharpened
@@ -108,8 +108,7 @@ def synthesise(
         If the mask that is given shows no lesion of the scan, or the scan cannot show it (E507, E508).
     """
     scans = [volume] if isinstance(volume, Volume) else list(volume)
-    for scan in scans:
-        _check(scan)
+    whole(scans)
     how = Options(ct=ct, device=device, precision=precision, flip=flip, compat=compat, sharpen=sharpen, lesions=lesions)
     how = replace(how, grid=grid, max_memory=max_memory)
     if not isinstance(model, Model):
@@ -137,6 +136,7 @@ def synthesise(
             result, where = single(present[0]), find(present[0]) if find else given
             result = result if where is None else _marked(result, present[0], where, keep=keep)
             result = replace(result, reference=fed.index(present[0]))
+        result = _doubted(result, lesion_mask, next(scan for scan in scans if scan is not None))
     shown = scans[result.reference] or present[0]
     seconds = result.seconds | searching
     with _stage("quality", seconds, progress):
@@ -166,6 +166,13 @@ def _marked(result: Result, scan: Volume, where: Lesions, *, keep: bool) -> Resu
         except Refusal as refusal:
             where = unshown(where, refusal)
     return replace(result, volume=image, lesions=where, notices=(*result.notices, *where.notices))
+
+
+def _doubted(result: Result, mask: Volume | None, scan: Volume) -> Result:
+    """With what speaks against a mask, if one was drawn on this scan."""
+    if not mask or not result.lesions:
+        return result
+    return replace(result, notices=(*result.notices, *misplaced(mask, scan, result.lesions.mask, result.volume)))
 
 
 def _judged(result: Result, scan: Volume, model: Model, how: Options) -> Result:
@@ -269,20 +276,9 @@ def _through(
     with _stage("restore", seconds, progress):
         white = float(model.card["white_matter"])
         t1 = sharpened(raw, prepared) if sharpens(model.card) else restore(raw, prepared, white)
-        wide = wide and restore(wide, prepared, white)
+        wide = wide and restore(wide, prepared, white, beyond=float(wide.data.min()))  # as sure as of other air
     how_computed = str(used), exact, torch.get_num_threads()
     return Result(t1, seconds, *how_computed, prepared.window, notices=tuple(notices.values()), uncertainty=wide)
-
-
-def _check(volume: Volume | None) -> None:
-    if volume is None:
-        return
-    if volume.data.shape[0] != 1:
-        raise ValueError(
-            f"The scan must have one channel, got {volume.data.shape[0]}; choose one with data[i : i + 1]."
-        )
-    if not volume.data.isfinite().all():
-        raise ValueError("The scan holds values that are not finite; replace them, as isomorph.io.read does.")
 
 
 @contextmanager
