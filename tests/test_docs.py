@@ -47,6 +47,7 @@ def reader(tmp_path: Path, phantom_file: Path, model_file: Path, monkeypatch: py
     shipped.mkdir()
     shutil.copy(model_file, shipped / "default.safetensors")
     monkeypatch.setattr(weights, "SHIPPED", shipped)
+    monkeypatch.setattr("isomorph.evaluate.brain.rough_brain_mask", lambda t1: t1.data[0] > 0)  # no brain comes out
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
