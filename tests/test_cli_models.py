@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from isomorph.cli import app
-from isomorph.weights import digest, shipped
+from isomorph.weights import digest, purpose, shipped
 
 
 @pytest.fixture
@@ -58,4 +58,24 @@ def test_a_card_cannot_move_the_cursor(own: Path, model_file: Path) -> None:
     done = CliRunner().invoke(app, ["models"])
     assert done.exit_code == 0
     assert all(line.isprintable() for line in done.stdout.splitlines())
-    assert r"loud: compact, a\x1b[2J, heads: b\nc, SHA-256" in done.stdout
+    assert r"network compact, a\x1b[2J, trained on heads: b\nc; SHA-256" in done.stdout
+
+
+def test_what_each_model_is_for_is_said() -> None:
+    said = dict(line.split(": ", 1) for line in CliRunner().invoke(app, ["models"]).stdout.splitlines())
+    assert said["default"].startswith("a T1 of an MR scan; ")
+    assert said["ct"].startswith("a T1 of a CT; ")
+    assert said["segmenter"].startswith("structures of a T1; ")
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        ({"scans": 3, "target": "T1"}, "a T1 of up to 3 MR scans of one exam"),
+        ({"scans": 1, "target": 0}, "an MR scan, sharpened"),
+        ({"kind": "segmentation", "labels": [0, 77]}, "lesions of a scan"),
+        ({}, "a T1 of an MR scan"),
+    ],
+)
+def test_a_purpose_is_read_from_the_card(card: dict, said: str) -> None:
+    assert purpose(card) == said

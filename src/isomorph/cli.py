@@ -200,8 +200,8 @@ def check(
 
 @app.command()
 def models() -> None:
-    """The models that come with the package, and those in ~/.isomorph: network, licence, training data, hash."""
-    from .weights import collected, digest, read_card, shipped
+    """The models that come with the package, and those in ~/.isomorph: what for, network, licence, data, hash."""
+    from .weights import collected, digest, purpose, read_card, shipped
 
     code = 0
     for name, path in sorted(collected().items()):
@@ -211,7 +211,8 @@ def models() -> None:
             say(escape(f"ERROR {error}"), err=True)
             code = error.exit_code
         else:
-            say(escape(f"{name}: {card['network']}, {card['licence']}, heads: {card['data']}, SHA-256 {sha256}"))
+            made = f"network {card['network']}, {card['licence']}, trained on heads: {card['data']}"
+            say(escape(f"{name}: {purpose(card)}; {made}; SHA-256 {sha256}"))
     if not shipped():
         say("no model is shipped with this installation; give one with --model FILE", err=True)
     raise typer.Exit(code)

@@ -1,6 +1,6 @@
 """Model files: one safetensors file each, read strictly."""
 
-from .card import samples_of, sharpens, tomographic
+from .card import purpose, samples_of, sharpens, tomographic
 from .file import (
     Model,
     channels,
@@ -27,6 +27,7 @@ __all__ = [
     "load_model",
     "locate",
     "own_folder",
+    "purpose",
     "read_card",
     "samples_of",
     "save_model",

@@ -102,6 +102,20 @@ def tomographic(card: dict[str, Any]) -> bool:
     return samples_of(card).get("contrast", {}).get("kind") == "hounsfield"
 
 
+def purpose(card: dict[str, Any]) -> str:
+    """What a model takes and gives, in a few words.
+
+    Parameters
+    ----------
+    card : dict
+    """
+    if labels := card.get("labels"):
+        return "lesions of a scan" if card.get("kind") == "segmentation" and len(labels) == 2 else "structures of a T1"
+    count = int(card.get("scans", 1))
+    scans = "a CT" if tomographic(card) else "an MR scan" if count == 1 else f"up to {count} MR scans of one exam"
+    return f"{scans}, sharpened" if sharpens(card) else f"a T1 of {scans}"
+
+
 def samples_of(card: dict[str, Any]) -> dict[str, Any]:
     """What the recipe of a model says of its training samples: its table ``generator``; empty where there is none.
 
