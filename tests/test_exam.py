@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from isomorph.errors import NothingFound, SetupError, UsageError
 from isomorph.nets import Compact
 from isomorph.predict import Options, synthesise
 from isomorph.predict.batch import Listeners
-from isomorph.predict.channels import seats, together
+from isomorph.predict.channels import onto_first, seats, together
 from isomorph.predict.exam import correlation, fused, reference
 from isomorph.predict.plan import plan
 from isomorph.predict.result import Result
@@ -29,6 +30,7 @@ from isomorph.volume import Volume
 from isomorph.weights import Model, interchangeable, load_model, save_model
 
 SHIFT = np.array([2.0, -3.0, 1.0])  # mm
+SLOW = 0.2  # s
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +54,7 @@ def centre(volume: Volume) -> np.ndarray:
 @pytest.fixture
 def registration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isomorph.predict.possible.able", lambda: None)
+    monkeypatch.setattr("isomorph.align.loaded", lambda: None)
     for room in ("exam", "channels"):
         monkeypatch.setattr(f"isomorph.predict.{room}.aligned", at_origin)
 
@@ -97,6 +100,35 @@ def test_the_thinner_scan_is_the_reference_and_counts_more() -> None:
     expected = (float(other.data[0][middle]) + 2 * float(alone.data[0][middle])) / 3
     assert float(result.volume.data[0][middle]) == pytest.approx(expected, abs=0.1)
     assert result.seconds == {"network": 2.0}
+
+
+@pytest.mark.usefixtures("registration")
+@pytest.mark.parametrize("several", [False, True])
+def test_registration_is_told_and_its_time_counts_once(
+    several: bool, tmp_path: Path, identity_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*given: object) -> None:
+        time.sleep(SLOW)
+
+    def registered(moving: Volume, fixed: Volume) -> Volume:
+        slowly()
+        return at_origin(moving, fixed)
+
+    monkeypatch.setattr("isomorph.align.loaded", slowly)  # the import of what registers
+    for room in ("exam", "channels"):
+        monkeypatch.setattr(f"isomorph.predict.{room}.aligned", registered)
+    scans, told = [head(4.0, moved=True), head(3.0)], list[tuple[str, float]]()
+    model = load_model(channels_file(tmp_path, 0.5) if several else identity_file)
+    start = time.perf_counter()
+    result = synthesise(scans, model, flip=False, progress=lambda *said: told.append(said))
+    wall = time.perf_counter() - start
+    assert result.seconds["align"] > 2 * SLOW
+    assert 2 * SLOW < sum(result.seconds.values()) <= wall
+    assert [share for stage, share in told if stage == "align"] == [0, 1, 0, 0, 0.5, 1]
+    names = [stage for stage, _ in told]
+    assert names.index("align") < names.index("network")  # what is broken costs no network
+    assert sum(seconds for stage, seconds in result.seconds.items() if stage != "align") < wall - 2 * SLOW
+    assert "align" not in synthesise(scans[0], load_model(identity_file), flip=False).seconds
 
 
 @pytest.mark.usefixtures("registration")
@@ -226,6 +258,9 @@ def test_an_exam_from_files_to_a_file(tmp_path: Path, identity_file: Path) -> No
         ("thin.nii.gz", True),
     ]
     assert sum(part["share"] for part in card["exam"]) == pytest.approx(1, abs=1e-3)
+    assert (
+        {"read", "network", "align", "fuse"} <= card["seconds"].keys() == summary.outcomes[0].seconds.keys() - {"write"}
+    )
     assert predict_scans(files, out, options).outcomes[0].status == "skipped"
     assert predict_scans(files[::-1], out, options).outcomes[0].message[:4] == "E705"  # another order is another exam
     save(head(5.0), files[0])
@@ -350,9 +385,9 @@ def test_a_model_of_several_scans_takes_any_of_them_if_it_learnt_to(tmp_path: Pa
     assert [part.moved for part in both.parts] == [0, pytest.approx(np.linalg.norm(SHIFT), abs=0.01)]
     one = synthesise([None, scans[1]], model, flip=False)
     assert (one.reference, len(one.parts)) == (1, 1)
-    image, _, _ = together([None, scans[1]], model)
+    image, _ = together([None, scans[1]], model)
     assert [bool(channel.any()) for channel in image.data] == [False, True, False, True]
-    image, _, _ = together(scans, model)
+    image, _ = together(onto_first(scans), model)
     assert image.data[3].mean().item() == pytest.approx(0.2, abs=0.08)  # one plane of five was measured
     assert synthesise([scans[0]], model, flip=False).reference == 0
     strict = load_model(channels_file(tmp_path, 0.0))
@@ -462,8 +497,9 @@ def test_every_flag_at_once_on_the_command_line(tmp_path: Path, identity_file: P
 def test_a_missing_library_is_told_before_any_work(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, identity_file: Path
 ) -> None:
-    monkeypatch.setitem(sys.modules, "ants", None)
     monkeypatch.setattr("isomorph.io.read", lambda *_, **__: pytest.fail("read before asking"))
+    monkeypatch.setattr("isomorph.align.loaded", lambda: pytest.fail("imported before asking"))
+    monkeypatch.setitem(sys.modules, "ants", None)
     with pytest.raises(SetupError, match="E905"):
         synthesise([head(3.0), head(4.0)], load_model(identity_file))
     files = [save(head(3.0), tmp_path / "one.nii.gz"), save(head(4.0), tmp_path / "two.nii.gz")]

@@ -258,6 +258,7 @@ def test_what_was_found_and_cannot_be_shown_is_told(
         monkeypatch.setattr(importlib.import_module(f"isomorph.predict.{name}"), "kept", dull)
     monkeypatch.setattr("isomorph.predict.exam.aligned", lambda t1, fixed: t1)
     monkeypatch.setattr("isomorph.predict.possible.able", lambda: None)
+    monkeypatch.setattr("isomorph.align.loaded", lambda: None)
     for scans in (scan, [scan, scan]):
         result = synthesise(scans, plain, lesions="keep", finder=seeing)
         torch.testing.assert_close(result.volume.data, healthy.volume.data)

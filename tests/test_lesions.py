@@ -176,6 +176,7 @@ def moved(scan: Volume, mm: float) -> Volume:
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the place of registration: heads that lie where they lay."""
     monkeypatch.setattr("isomorph.predict.possible.able", lambda: None)
+    monkeypatch.setattr("isomorph.align.loaded", lambda: None)
     monkeypatch.setattr("isomorph.predict.exam.aligned", lambda t1, _: t1)
 
 

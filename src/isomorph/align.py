@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .ants import LPS, library, to_ants
+from .ants import LPS, library, require, to_ants
 from .volume import Volume
 
 # Coarse to fine: the last step, on every voxel, takes twice the time of all others and moves a head by 0.1 mm.
@@ -18,8 +18,19 @@ STEPS: dict[str, Any] = {
 }
 
 
-def able() -> Any:
-    """The library that registers; asked for before long work, too.
+def able() -> None:
+    """Find out before any work that the library that registers is missing; it is not imported, which takes seconds.
+
+    Raises
+    ------
+    SetupError
+        If antspyx is not installed.
+    """
+    require("alignment")
+
+
+def loaded() -> Any:
+    """The library that registers; what is there may be broken, so it is asked for before long work, too.
 
     Raises
     ------
@@ -51,7 +62,7 @@ def aligned(moving: Volume, fixed: Volume) -> Volume:
     ----------
     .. [1] Avants et al., NeuroImage 2011, doi:10.1016/j.neuroimage.2010.09.025
     """
-    ants = able()
+    ants = loaded()
     with TemporaryDirectory() as folder:  # it writes what it found, and leaves it there
         how: dict[str, Any] = {"aff_metric": "mattes", "outprefix": f"{folder}/", **STEPS}
         found = ants.registration(to_ants(fixed), to_ants(moving), "Rigid", **how)

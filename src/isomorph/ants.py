@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,22 @@ from .volume import Volume
 REPRODUCIBLE = {"ANTS_RANDOM_SEED": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from our world (right, anterior, superior) to ITK's
+
+
+def require(purpose: str) -> None:
+    """Find out that the package is missing before the work that needs it; its import, which takes seconds, can wait.
+
+    Parameters
+    ----------
+    purpose : what needs it
+
+    Raises
+    ------
+    SetupError
+        If it is not installed.
+    """
+    if find_spec("ants") is None:
+        raise not_installed(purpose, "antspyx", "register")
 
 
 def library(purpose: str) -> Any:

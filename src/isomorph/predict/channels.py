@@ -17,6 +17,7 @@ from .exam import thinnest
 from .prepare import Prepared, prepare
 from .restore import WHITE_MATTER
 from .result import Part
+from .stages import Report
 
 
 class Unfit(UsageError):
@@ -81,15 +82,31 @@ def seats(scans: Sequence[Volume | None], model: Model) -> list[int]:
     return [first, *(k for k in there if k != first)]
 
 
-def together(
-    scans: Sequence[Volume | None], model: Model, *, ct: bool = False
-) -> tuple[Volume, Prepared, list[Volume | None]]:
-    """Register the scans to the first one that is there, and stack them as the generator does.
+def onto_first(scans: Sequence[Volume | None], report: Report | None = None) -> list[Volume | None]:
+    """The scans where registration to the first one that is there puts them.
 
     Parameters
     ----------
     scans : sequence of Volume or None
-        One for each channel, as far as there are any.
+    report : callable, optional
+        Told the share of the work that is done.
+    """
+    first = next(scan for scan in scans if scan is not None)
+    placed: list[Volume | None] = []
+    for scan in scans:
+        if report:
+            report(len(placed) / len(scans))
+        placed.append(scan if scan is None or scan is first else aligned(scan, first))
+    return placed
+
+
+def together(placed: Sequence[Volume | None], model: Model, *, ct: bool = False) -> tuple[Volume, Prepared]:
+    """Stack scans as the generator does.
+
+    Parameters
+    ----------
+    placed : sequence of Volume or None
+        One for each channel, as far as there are any, where `onto_first` put them.
     model : Model
     ct : bool
 
@@ -98,13 +115,10 @@ def together(
     image : Volume, (C, I, J, K)
         All scans, then all reliability maps where the model reads them; zero where a scan is missing.
     prepared : Prepared
-        Of the reference.
-    placed : list of Volume or None
-        The scans where registration put them.
+        Of the reference, the first one that is there.
     """
-    first = next(scan for scan in scans if scan is not None)
+    first = next(scan for scan in placed if scan is not None)
     ready = prepare(first, int(getattr(model.network, "multiple", 1)), ct=ct)
-    placed = [scan if scan is None or scan is first else aligned(scan, first) for scan in scans]
     images, maps = [], []
     for scan in [*placed, *[None] * (channels(model) - len(placed))]:
         if scan is None:
@@ -115,7 +129,7 @@ def together(
         grid = ready.image.shape, ready.image.affine
         maps.append(reliability(scan.shape, scan.affine, *grid, ready.image.data.device)[None])
     stack = [*images, *maps] if model.card.get("reliability") else images
-    return ready.image.with_data(torch.cat(stack)), ready, placed
+    return ready.image.with_data(torch.cat(stack)), ready
 
 
 def _alike(scan: Volume, like: Volume, *, ct: bool) -> Tensor:

@@ -19,6 +19,7 @@ from .find import SURE, Lesions, agreed, unshown
 from .lesions import kept, on_grid
 from .quality import body
 from .result import Part, Result
+from .stages import Clock, Report, untimed
 
 EQUAL = 1.1  # slices that differ by less than this factor are equally thick
 HEAD = 20.0  # of the T1: what is not air
@@ -50,6 +51,7 @@ def fused(
     find: Find | None = None,
     *,
     keep: bool = False,
+    clock: Clock = untimed,
 ) -> Result:
     """One T1 of several scans of one head, with a model for single scans.
 
@@ -68,11 +70,13 @@ def fused(
         Finds the lesions of one scan, where none are given.
     keep : bool
         Show them.
+    clock : callable, optional
+        What times the stages of this, ``align`` and ``fuse``; those of `single` and `find` time themselves.
 
     Returns
     -------
     Result
-        On the grid of the best scan; with `parts` for each scan.
+        On the grid of the best scan; with `parts` for each scan, and the time that all took together to become T1s.
 
     Raises
     ------
@@ -81,7 +85,8 @@ def fused(
     """
     there = {k: scan for k, scan in enumerate(scans) if scan is not None}
     results = {k: single(scan) for k, scan in there.items()}
-    best, placed = _registered(there, results)
+    with clock("align") as report:
+        best, placed = _registered(there, results, report)
     here = results[best]
     used = [p for p in placed if p.agreement >= DIFFERENT]
     if given:
@@ -89,9 +94,10 @@ def fused(
     elif find:
         each = [_moved(find(there[p.part.index]), p, there[p.part.index]) for p in used]
         given = agreed(each, here.volume)
-    if given and not given.none:
-        used, given = _with_lesions(used, there, here.volume, given, keep=keep)
-    mean, doubt, shares = _mean(used)
+    with clock("fuse"):
+        if given and not given.none:
+            used, given = _with_lesions(used, there, here.volume, given, keep=keep)
+        mean, doubt, shares = _mean(used)
     share = dict(zip((p.part.index for p in used), shares, strict=True))
     parts = tuple(replace(p.part, agreement=round(p.agreement, 4), share=share.get(p.part.index, 0.0)) for p in placed)
     left_out = [_left_out(p) for p in placed if p.part.index not in share]
@@ -136,7 +142,9 @@ def thinnest(scans: Sequence[Volume], heads: Sequence[Volume]) -> list[int]:
     return [k for k, mm in thick.items() if mm < EQUAL * min(thick.values())]
 
 
-def _registered(scans: Mapping[int, Volume], results: Mapping[int, Result]) -> tuple[int, list[_Placed]]:
+def _registered(
+    scans: Mapping[int, Volume], results: Mapping[int, Result], report: Report
+) -> tuple[int, list[_Placed]]:
     """The reference, and each T1 where it lies best on it.
 
     The thinnest scan may be a bad one: if fewer than half of the others agree with a reference, the next best is tried.
@@ -144,7 +152,10 @@ def _registered(scans: Mapping[int, Volume], results: Mapping[int, Result]) -> t
     left, best, placed = list(scans), -1, list[_Placed]()
     while left:
         k = left.pop(reference([scans[k] for k in left], [results[k].volume for k in left]))
-        onto = [_placed(n, scan, results[n], results[k].volume) for n, scan in scans.items()]
+        onto = list[_Placed]()
+        for n, scan in scans.items():
+            report(len(onto) / len(scans))
+            onto.append(_placed(n, scan, results[n], results[k].volume))
         if _agreeing(onto) > _agreeing(placed):
             best, placed = k, onto
         if len(scans) < 3 or 2 * _agreeing(onto) > len(scans):

@@ -18,7 +18,8 @@ from .labelling import gives_labels
 from .lesions import on_grid
 from .options import OPTIONS, Options
 from .prepare import prepare, with_reliability
-from .segment import Progress, shares
+from .segment import shares
+from .stages import Progress
 
 SURE = 0.5  # probability, or share of a voxel, from which on it is lesion
 NOTHING = Notice("W605", "no lesion was found, so there is none to keep")

@@ -49,7 +49,7 @@ def possible(scans: Sequence[object | None], model: Model, how: Options, *, mask
         raise UsageError("there is no uncertainty in a compatible mode; leave out --uncertainty, or --compat none.")
     if rules and how.lesions == "keep":
         raise UsageError("SynthSR keeps no lesions; say --lesions inpaint, or --compat none.")
-    if given > 1 and not (several and rules):  # the original takes a pair as its headers put it
+    if registers(scans, model, how):
         able()
 
 
@@ -71,6 +71,18 @@ def whole(scans: Sequence[object | None]) -> None:
             raise ValueError(f"The scan must have one channel, got {n}; choose one with data[i : i + 1].")
         if not scan.data.isfinite().all():
             raise ValueError("The scan holds values that are not finite; replace them, as isomorph.io.read does.")
+
+
+def registers(scans: Sequence[object | None], model: Model, how: Options) -> bool:
+    """Whether scans are brought to one place: the original takes a pair as its headers put it.
+
+    Parameters
+    ----------
+    scans, model, how
+        As for `possible`.
+    """
+    paired = channels(model) > 1 and rules_of(model, how.compat)
+    return sum(scan is not None for scan in scans) > 1 and not paired
 
 
 def _sharpened(scans: Sequence[object | None], model: Model, *, mask: bool, doubt: bool) -> None:

@@ -22,10 +22,9 @@ from .prepare import prepare
 from .run import run
 from .sides import Plane, middle_plane, optimiser
 from .sizes import border, cut_off, sizes
+from .stages import Progress
 
 SLAB = 16  # planes that are turned into shares at a time
-
-Progress = Callable[[str, float], None]  # stage, share of it that is done
 
 
 @dataclass(frozen=True, eq=False)

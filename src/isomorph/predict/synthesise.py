@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 import torch
 
+from .. import align
 from ..device import choose_device, choose_precision
 from ..errors import Refusal
 from ..heap import kept_memory, spared_memory
@@ -17,23 +16,22 @@ from ..io import Notice
 from ..nets.slabs import VALUES, thin_slabs
 from ..volume import Volume
 from ..weights import Model, channels, load_model, sharpens, synthesises
-from .channels import registered, seats, together
+from .channels import onto_first, registered, seats, together
 from .compat import Rules, passes, rules_of
 from .exam import fused
 from .find import Lesions, finder_for, found, gridded, unshown
 from .lesions import healed, kept, misplaced
 from .memory import budget
 from .options import OPTIONS, Options, default_model
-from .possible import possible, whole
+from .possible import possible, registers, whole
 from .prepare import Prepared, prepare, with_reliability
 from .quality import notice, quality
 from .restore import WHITE_MATTER, on_grid, restore, sharpened
 from .result import Result
 from .run import run
 from .segment import segmented, segmenter_for
+from .stages import Clock, Progress, stage
 from .uncertainty import interval
-
-Progress = Callable[[str, float], None]  # stage, share of it that is done
 
 
 def synthesise(
@@ -121,40 +119,45 @@ def synthesise(
     outlines = [(scan.shape, scan.affine) for scan in scans if scan is not None]
     room = budget(outlines, model, how, loaded=True, segmenter=namer, finder=seeker)
     how = replace(how, precision=room.precision)
-    searching, keep = dict[str, float](), lesions == "keep"
-    find = partial(_found, model=seeker, how=how, seconds=searching, progress=progress) if seeker else None
+    spent, keep = dict[str, float](), lesions == "keep"
+    clock = partial(stage, seconds=spent, progress=progress)
+    find = partial(_found, model=seeker, how=how, clock=clock) if seeker else None
     single = partial(_single, model=model, how=how, doubt=uncertainty, progress=progress)
+    _load(scans, model, how, clock)
     roomy = max_memory is None and room.values >= VALUES  # what is kept is in pieces, which thinner slabs do not fill
     with thin_slabs(room.values), kept_memory() if roomy else spared_memory():
         fed = _filled(scans, None if keep else lesion_mask)
         present = [scan for scan in fed if scan is not None]
         if several:
-            result = _together(scans, model, how, uncertainty, progress)
+            result = _together(scans, model, how, uncertainty, progress, clock)
         elif len(present) > 1:
-            result = fused(fed, single, given, find, keep=keep)
+            result = fused(fed, single, given, find, keep=keep, clock=clock)
         else:
             result, where = single(present[0]), find(present[0]) if find else given
             result = result if where is None else _marked(result, present[0], where, keep=keep)
             result = replace(result, reference=fed.index(present[0]))
         result = _doubted(result, lesion_mask, next(scan for scan in scans if scan is not None))
     shown = scans[result.reference] or present[0]
-    seconds = result.seconds | searching
-    with _stage("quality", seconds, progress):
+    with clock("quality"):
         result = _judged(result, shown, model, how)
     if namer:
         target = shown if grid == "input" else None
-        with thin_slabs(room.values), _stage("segmentation", seconds, progress) as report:
+        with thin_slabs(room.values), clock("segmentation") as report:
             found = segmented(result.volume, namer, how, scan=shown, target=target, progress=report)
         result = replace(result, segmentation=found, notices=(*result.notices, *found.notices))
-    return _placed(replace(result, seconds=seconds), shown if grid == "input" else None)
+    return _placed(replace(result, seconds=result.seconds | spent), shown if grid == "input" else None)
 
 
-def _found(scan: Volume, model: Model, how: Options, seconds: dict[str, float], progress: Progress | None) -> Lesions:
-    took: dict[str, float] = {}
-    with _stage("lesions", took, progress) as report:
-        lesions = found(scan, model, how, report)
-    seconds["lesions"] = round(seconds.get("lesions", 0.0) + took["lesions"], 4)  # of all scans of an exam
-    return lesions
+def _load(scans: Sequence[Volume | None], model: Model, how: Options, clock: Clock) -> None:
+    """What registers, where it will: it takes seconds, and if it is broken no network has run in vain."""
+    if registers(scans, model, how):
+        with clock("align"):
+            align.loaded()
+
+
+def _found(scan: Volume, model: Model, how: Options, clock: Clock) -> Lesions:
+    with clock("lesions") as report:
+        return found(scan, model, how, report)
 
 
 def _marked(result: Result, scan: Volume, where: Lesions, *, keep: bool) -> Result:
@@ -219,13 +222,13 @@ def _repeated(scans: Sequence[Volume], rules: Rules, model: Model, how: Options,
     where, seconds = choose_device(how.device), dict[str, float]()
     exact = "fp32" if how.precision == "auto" else choose_precision(how.precision, where)  # what is repeated is exact
     flip = how.flip and rules.mirrored
-    with _stage("prepare", seconds, progress):
+    with stage("prepare", seconds, progress):
         fed = rules.prepare(scans, how.ct)
     notices: dict[str, Notice] = {}
-    with _stage("network", seconds, progress) as report:
+    with stage("network", seconds, progress) as report:
         said = {"progress": report, "warn": lambda n: notices.setdefault(n.code, n)}
         both = passes(model, fed, device=where, precision=exact, flip=flip, **said)
-    with _stage("restore", seconds, progress):
+    with stage("restore", seconds, progress):
         image = rules.restore([ran.volume.data[0] for ran in both], fed, how.sharpen)
     used = str(both[-1].device), both[-1].precision, torch.get_num_threads()
     return Result(image, seconds, *used, fed.range, notices=tuple(notices.values()))
@@ -237,21 +240,16 @@ def _together(
     how: Options,
     doubt: bool,
     progress: Progress | None,
+    clock: Clock,
 ) -> Result:
     """The T1 of an exam, with a model that takes all its scans at once."""
     if rules := rules_of(model, how.compat):  # registered through their headers, as the original wants it
         result = _repeated([scan for scan in scans if scan is not None], rules, model, how, progress)
         return replace(result, parts=registered(scans, scans, range(len(scans)), result.window)[1])
-    order: list[int] = []
-    placed: list[Volume | None] = []
-
-    def ready() -> tuple[Volume, Prepared]:
-        order.extend(seats(scans, model))
-        image, prepared, there = together([scans[k] for k in order], model, ct=how.ct)
-        placed.extend(there)
-        return image, prepared
-
-    result = _through(ready, model, how, doubt, progress)
+    with clock("align") as report:
+        order = seats(scans, model)
+        placed = onto_first([scans[k] for k in order], report)
+    result = _through(lambda: together(placed, model, ct=how.ct), model, how, doubt, progress)
     first, parts = registered([scans[k] for k in order], placed, order, result.window)
     return replace(result, reference=first, parts=parts)
 
@@ -265,32 +263,17 @@ def _through(
     seconds: dict[str, float] = {}
     notices: dict[str, Notice] = {}
     through = partial(run, model.network, device=where, precision=exact, warn=lambda n: notices.setdefault(n.code, n))
-    with _stage("prepare", seconds, progress):
+    with stage("prepare", seconds, progress):
         image, prepared = ready()
-    with _stage("network", seconds, progress) as report:
+    with stage("network", seconds, progress) as report:
         raw, used, exact = through(image, flip=how.flip, progress=report)
     wide = None
     if doubt:
-        with _stage("uncertainty", seconds, progress):
+        with stage("uncertainty", seconds, progress):
             wide = interval(raw, image, model.card, lambda x: through(x, flip=False).volume)
-    with _stage("restore", seconds, progress):
+    with stage("restore", seconds, progress):
         white = float(model.card["white_matter"])
         t1 = sharpened(raw, prepared) if sharpens(model.card) else restore(raw, prepared, white)
         wide = wide and restore(wide, prepared, white, beyond=float(wide.data.min()))  # as sure as of other air
     how_computed = str(used), exact, torch.get_num_threads()
     return Result(t1, seconds, *how_computed, prepared.window, notices=tuple(notices.values()), uncertainty=wide)
-
-
-@contextmanager
-def _stage(name: str, seconds: dict[str, float], progress: Progress | None) -> Iterator[Callable[[float], None]]:
-    """Time a stage, and say when it starts and ends."""
-
-    def report(share: float) -> None:
-        if progress:
-            progress(name, share)
-
-    report(0.0)
-    start = time.perf_counter()
-    yield report
-    seconds[name] = round(time.perf_counter() - start, 4)
-    report(1.0)
