@@ -145,8 +145,11 @@ def test_a_folder_of_t1s_is_mirrored_and_what_is_none_is_skipped(
     skipped = next(o for o in summary.outcomes if o.status == "skipped")
     assert (skipped.name, skipped.message[:4]) == ("wide.nii.gz", "E505")
     assert next(o for o in summary.outcomes if o.status == "refused").line.startswith("ERROR E101 bad.nii.gz")
-    files = [row["file"] for row in rows(tmp_path / "v.csv")]
-    assert files == ["real_T1w.nii.gz", "scan_desc-synth_T1w.nii.gz", "sub/mine.nii.gz"]
+    assert [(row["file"], row["output"]) for row in rows(tmp_path / "v.csv")] == [
+        ("real_T1w.nii.gz", "real_T1w_desc-synth_dseg.nii.gz"),
+        ("scan_desc-synth_T1w.nii.gz", "scan_desc-synth_dseg.nii.gz"),
+        ("sub/mine.nii.gz", "sub/mine_desc-synth_dseg.nii.gz"),
+    ]
     beside = segment_t1s([folder], Options(**vars(how) | {"segmentation": str(folder)}))
     assert [o.status for o in beside.outcomes].count("done_with_warnings") == 3
     again = segment_t1s([folder], Options(**vars(how) | {"segmentation": str(folder)}))

@@ -14,9 +14,11 @@ import torch
 from brains import CLASSES, brain, level, network_file
 from phantoms import centred, save
 
+from isomorph import io
 from isomorph.errors import Refusal, SetupError, UsageError
 from isomorph.predict import Options, synthesise
 from isomorph.predict import table as table_module
+from isomorph.predict.plan import Job
 from isomorph.predict.scans import predict_scans
 from isomorph.predict.t1s import segment_t1s
 from isomorph.predict.table import BRAIN, FIRST, SKULL, add_row, check_table
@@ -50,6 +52,10 @@ def sidecar(**changes: object) -> dict:
     return {"segmentation": found, "quality": {"value": 0.9}, "input": {"sha256": "ab"}} | changes
 
 
+def job(name: str, target: str = "t1.nii.gz") -> Job:
+    return Job(Path(name), Path(target), name)
+
+
 def test_one_scan_gives_labels_and_a_row_and_is_not_done_twice(scan: Path, tmp_path: Path, options: dict) -> None:
     table, labels = tmp_path / "new" / "volumes.csv", tmp_path / "labels.nii.gz"
     how = Options(**options, segmentation=str(labels), volumes=str(table))
@@ -65,7 +71,7 @@ def test_one_scan_gives_labels_and_a_row_and_is_not_done_twice(scan: Path, tmp_p
     assert str(tmp_path) not in (tmp_path / "t1.json").read_text()
     (row,) = rows(table)
     assert tuple(row)[: len(FIRST)] == FIRST
-    assert row["file"] == "scan.nii.gz"
+    assert (row["file"], row["output"]) == ("scan.nii.gz", "t1.nii.gz")
     assert row["sha256"] == card["input"]["sha256"]
     assert float(row["left cortex"]) == card["segmentation"]["volumes_mm3"]["left cortex"] > 1000
     assert float(row[SKULL]) > float(row[BRAIN]) > 10_000
@@ -91,7 +97,10 @@ def test_a_folder_gives_a_folder_of_labels_and_one_table(scan: Path, tmp_path: P
         "a/=scan_desc-synth_dseg.nii.gz",
         "b/=scan_desc-synth_dseg.nii.gz",
     ]
-    assert [row["file"] for row in rows(tmp_path / "v.csv")] == ["a/=scan.nii.gz", "b/=scan.nii.gz"]
+    assert [(row["file"], row["output"]) for row in rows(tmp_path / "v.csv")] == [
+        ("a/=scan.nii.gz", "a/=scan_desc-synth_T1w.nii.gz"),
+        ("b/=scan.nii.gz", "b/=scan_desc-synth_T1w.nii.gz"),
+    ]
     one = Options(**options, segmentation=str(tmp_path / "seg.nii.gz"))
     with pytest.raises(UsageError, match="need a folder"):
         predict_scans([tmp_path / "in"], tmp_path / "other", one)
@@ -115,33 +124,61 @@ def test_on_the_grid_of_the_scan_and_in_python(scan: Path, options: dict) -> Non
 
 def test_a_row_replaces_that_of_the_same_scan_and_no_other(tmp_path: Path) -> None:
     table = tmp_path / "v.csv"
-    add_row(table, "a.nii.gz", sidecar())
-    add_row(table, "-b.nii.gz", sidecar())
-    add_row(table, "a.nii.gz", sidecar(input={"sha256": "cd"}))  # another scan of that name
+    add_row(table, job("a.nii.gz"), sidecar())
+    add_row(table, job("-b.nii.gz"), sidecar())
+    add_row(table, job("a.nii.gz"), sidecar(input={"sha256": "cd"}))  # another scan of that name
     before = table.read_bytes()
-    add_row(table, "-b.nii.gz", sidecar())
+    add_row(table, job("-b.nii.gz"), sidecar())
     assert table.read_bytes() == before
-    add_row(table, "-b.nii.gz", sidecar(quality={"value": None}))
-    assert [(row["file"], row["sha256"], row["quality"]) for row in rows(table)] == [
-        ("a.nii.gz", "ab", "0.9"),
-        ("'-b.nii.gz", "ab", ""),
-        ("a.nii.gz", "cd", "0.9"),
+    add_row(table, job("-b.nii.gz"), sidecar(quality={"value": None}))
+    add_row(table, job("a.nii.gz", "=t1.nii.gz"), sidecar())  # the same scan as part of an exam, say
+    assert [(row["file"], row["sha256"], row["output"], row["quality"]) for row in rows(table)] == [
+        ("a.nii.gz", "ab", "t1.nii.gz", "0.9"),
+        ("'-b.nii.gz", "ab", "t1.nii.gz", ""),
+        ("a.nii.gz", "cd", "t1.nii.gz", "0.9"),
+        ("a.nii.gz", "ab", "'=t1.nii.gz", "0.9"),
     ]
     assert rows(table)[0]["cut"] == "left cortex; brainstem"
     assert [p.name for p in tmp_path.iterdir()] == ["v.csv"]
 
 
+def test_the_row_of_an_exam_names_what_its_hash_is_of_and_its_output(
+    scan: Path, tmp_path: Path, options: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isomorph.predict.possible.able", lambda: None)
+    monkeypatch.setattr("isomorph.align.loaded", lambda: None)
+    monkeypatch.setattr("isomorph.predict.exam.aligned", lambda t1, _: t1)
+    place, table = tmp_path / "exams" / "sub" / "ses", tmp_path / "v.csv"
+    place.mkdir(parents=True)
+    thin, image = place / "thin.nii.gz", nib.load(scan)
+    thin.write_bytes(scan.read_bytes())
+    thick = np.asarray(image.dataobj)[:, :, ::4], image.affine @ np.diag([1.0, 1.0, 4.0, 1.0])
+    nib.save(nib.Nifti1Image(*thick), place / "a_thick.nii.gz")
+    exams = Options(**options, volumes=str(table), exams=True)
+    assert predict_scans([tmp_path / "exams"], tmp_path / "out", exams).exit_code == 0
+    both = Options(**options, volumes=str(table))
+    assert predict_scans([place / "a_thick.nii.gz", thin], tmp_path / "t1.nii.gz", both).exit_code == 0
+    told = [
+        ("sub/ses/thin.nii.gz", io.digest(thin), "sub/ses_desc-synth_T1w.nii.gz"),
+        ("thin.nii.gz", io.digest(thin), "t1.nii.gz"),
+    ]
+    assert [(row["file"], row["sha256"], row["output"]) for row in rows(table)] == told
+    table.unlink()
+    assert predict_scans([tmp_path / "exams"], tmp_path / "out", exams).outcomes[0].status == "skipped"
+    assert [(row["file"], row["sha256"], row["output"]) for row in rows(table)] == told[:1]
+
+
 def test_a_table_that_a_spreadsheet_saved_is_gone_on_with(tmp_path: Path) -> None:
     path = tmp_path / "volumes.csv"
-    add_row(path, "a.nii", sidecar())
+    add_row(path, job("a.nii"), sidecar())
     path.write_text(path.read_text(), encoding="utf-8-sig")  # with a mark before the first letter
-    add_row(path, "b.nii", sidecar(sha256="1"))
+    add_row(path, job("b.nii"), sidecar(sha256="1"))
     assert [row["file"] for row in rows(path)] == ["a.nii", "b.nii"]
 
 
 def test_rows_of_many_at_once_are_all_there(tmp_path: Path) -> None:
     table = tmp_path / "v.csv"
-    threads = [threading.Thread(target=add_row, args=(table, f"{k}.nii.gz", sidecar())) for k in range(12)]
+    threads = [threading.Thread(target=add_row, args=(table, job(f"{k}.nii.gz"), sidecar())) for k in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -149,14 +186,17 @@ def test_rows_of_many_at_once_are_all_there(tmp_path: Path) -> None:
     assert sorted(row["file"] for row in rows(table)) == sorted(f"{k}.nii.gz" for k in range(12))
 
 
-@pytest.mark.parametrize("content", ["a,b\n1,2\n", ",".join(FIRST) + "\nhalf a line", "\xff", '"'])
+OLD = "file,sha256,quality,cut,total brain,intracranial (estimated),brainstem\na,ab,0.9,,1.5,2.0,0.5\n"  # no output
+
+
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", OLD, ",".join(FIRST) + "\nhalf a line", "\xff", '"'])
 def test_a_table_of_somebody_else_is_never_touched(content: str, scan: Path, tmp_path: Path, options: dict) -> None:
     table = tmp_path / "v.csv"
     table.write_bytes(content.encode("latin-1"))
     with pytest.raises(UsageError, match=r"--volumes: E705 v\.csv exists and is no table of volumes"):
         predict_scans([scan], tmp_path / "t1.nii.gz", Options(**options, volumes=str(table), overwrite=True))
     with pytest.raises(Refusal, match="E705"):
-        add_row(table, "a", sidecar())
+        add_row(table, job("a"), sidecar())
     assert table.read_bytes() == content.encode("latin-1")
     assert not (tmp_path / "t1.nii.gz").exists()
 
@@ -165,7 +205,7 @@ def test_a_table_of_another_segmenter_is_told_before_anything_is_computed(
     scan: Path, tmp_path: Path, options: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table, out = tmp_path / "v.csv", tmp_path / "out.nii.gz"
-    add_row(table, "a", sidecar())  # of two structures, and `known` has nine
+    add_row(table, job("a"), sidecar())  # of two structures, and `known` has nine
     before = table.read_bytes()
     for computing in ("scans.synthesise", "t1s.segmented"):
         monkeypatch.setattr(f"isomorph.predict.{computing}", lambda *_, **__: pytest.fail("computed"))
@@ -185,7 +225,7 @@ def test_a_row_that_cannot_be_written_is_told_as_such(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(table_module, "place", full)
     with pytest.raises(SetupError, match=r"E703 the T1 is there, its row in v\.csv is not \(no space left on device\)"):
-        add_row(tmp_path / "v.csv", "a", sidecar())
+        add_row(tmp_path / "v.csv", job("a"), sidecar())
 
 
 def test_what_cannot_be_a_table_is_told_before_the_work(tmp_path: Path) -> None:
@@ -194,8 +234,8 @@ def test_what_cannot_be_a_table_is_told_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "link.csv").symlink_to(tmp_path / "v.csv")
     with pytest.raises(Refusal, match="E706"):
         check_table(tmp_path / "link.csv", ())
-    add_row(tmp_path / "v.csv", "a", sidecar())
+    add_row(tmp_path / "v.csv", job("a"), sidecar())
     other = sidecar()
     other["segmentation"]["volumes_mm3"] = {"brainstem": 0.5}
     with pytest.raises(Refusal, match="another segmentation network"):
-        add_row(tmp_path / "v.csv", "b", other)
+        add_row(tmp_path / "v.csv", job("b"), other)

@@ -112,7 +112,7 @@ def write_outputs(
     t1 = io.Output(volume=result.volume, path=job.target, sidecar=sidecar, dtype=dtype, root=job.root)
     io.write_all([*more, t1], overwrite=options.overwrite, inputs=inputs)
     if options.volumes:
-        add_row(options.volumes, job.name, sidecar)
+        add_row(options.volumes, job, sidecar)
     return sidecar
 
 

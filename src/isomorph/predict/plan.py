@@ -52,6 +52,11 @@ class Job:
         """Every scan that is there."""
         return [path for path in self.exam if path] or [self.source]
 
+    @property
+    def output(self) -> str:
+        """The target, relative to the folder that was given; safe in one line of a log."""
+        return io.escape(self.target.relative_to(self.root) if self.root else self.target.name)
+
 
 def gather(inputs: Inputs) -> tuple[list[Path], list[Path]]:
     """Scans in files and folders, and what isomorph itself wrote into these folders.

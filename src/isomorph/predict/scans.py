@@ -128,7 +128,7 @@ class _Synthesis:
     def done_before(self, job: Job) -> bool:
         done = done_before(job, self.model, self.options, self.segmenter, self.finder)
         if done and self.options.volumes:  # a run may have been killed before the row was written
-            add_row(self.options.volumes, job.name, io.sidecar(job.target))
+            add_row(self.options.volumes, job, io.sidecar(job.target))
         return done
 
     def present(self, job: Job, refusal: Refusal) -> Refusal:

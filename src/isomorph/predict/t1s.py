@@ -97,7 +97,7 @@ class _Naming:
         wanted = self.fingerprint(io.digest(job.source), _origin(job))
         done = said.get("fingerprint") == wanted and io.described(job.target, said)
         if done and self.options.volumes:  # a run may have been killed before the row was written
-            add_row(self.options.volumes, job.name, said)
+            add_row(self.options.volumes, job, said)
         return done
 
     def present(self, job: Job, refusal: Refusal) -> Refusal:
@@ -139,7 +139,7 @@ class _Naming:
         output = io.Output(volume=labels, path=job.target, sidecar=sidecar, dtype="uint8", root=job.root)
         io.write_all([output], overwrite=self.overwrite, inputs=[job.source])
         if self.options.volumes:
-            add_row(self.options.volumes, job.name, sidecar)
+            add_row(self.options.volumes, job, sidecar)
         return outcome_of(job, sidecar, made.seconds | {"write": round(time.perf_counter() - start, 4)})
 
     def about(self, job: Job, made: _Made) -> dict[str, Any]:

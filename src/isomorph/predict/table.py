@@ -16,10 +16,11 @@ from ..io.target import FULL, trouble
 from ..place import place
 from ..weights import Model
 from .labelling import Classes
+from .plan import Job
 
 BRAIN, SKULL = "total brain", "intracranial (estimated)"
-FIRST = ("file", "sha256", "quality", "cut", BRAIN, SKULL)
-KEY = FIRST[:2]  # two scans in different folders may have one name, and one scan is in the table once
+FIRST = ("file", "sha256", "output", "quality", "cut", BRAIN, SKULL)
+KEY = FIRST[:3]  # scans in different folders may have one name, and one scan may lead two exams
 FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet would compute what begins like this
 
 Row = dict[str, str]
@@ -40,7 +41,7 @@ def check_table(path: str | os.PathLike[str], structures: Collection[str]) -> No
     UsageError
         Another ending.
     Refusal
-        E705 it is no table of volumes, or one of other structures; E706 it is a link.
+        E705 it is no table of volumes, or one of other columns; E706 it is a link.
     SetupError
         E702 the folder cannot be written.
     """
@@ -77,18 +78,17 @@ def begin_table(path: str | os.PathLike[str], segmenter: Model) -> None:
         raise UsageError(f"--volumes: {refusal}") from None
 
 
-def add_row(path: str | os.PathLike[str], name: str, sidecar: dict[str, Any]) -> None:
-    """Put the volumes of a scan into a table, in place of what it says of this scan already.
+def add_row(path: str | os.PathLike[str], job: Job, sidecar: dict[str, Any]) -> None:
+    """Put the volumes of a scan into a table, in place of what it says of this scan and output already.
 
     The table is written anew beside the old one, then takes its place in one step. Meanwhile no other process may.
 
     Parameters
     ----------
     path : path
-    name : str
-        Of the scan, as it was told.
+    job : Job
     sidecar : dict
-        Of its T1.
+        Of its target.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def add_row(path: str | os.PathLike[str], name: str, sidecar: dict[str, Any]) ->
     SetupError
         E702 or E703: the row could not be written; the same command, run again, takes it from the JSON of the T1.
     """
-    path, row = Path(path), _row(name, sidecar)
+    path, row = Path(path), _row(job, sidecar)
     try:
         with _alone(path.parent):
             rows = _read(path, row.keys())
@@ -113,14 +113,22 @@ def add_row(path: str | os.PathLike[str], name: str, sidecar: dict[str, Any]) ->
         raise SetupError(f"{code} {said}; mend that, then run the same command again") from None
 
 
-def _row(name: str, sidecar: dict[str, Any]) -> Row:
+def _row(job: Job, sidecar: dict[str, Any]) -> Row:
     """What a table says of a scan."""
     found, quality = sidecar["segmentation"], sidecar["quality"]["value"]
-    file = f"'{name}" if name.startswith(FORMULA) else name
-    said = (file, sidecar["input"]["sha256"], "" if quality is None else quality, "; ".join(found["cut"]))
+    file, output = (f"'{name}" if name.startswith(FORMULA) else name for name in (_hashed(job, sidecar), job.output))
+    said = (file, sidecar["input"]["sha256"], output, "" if quality is None else quality, "; ".join(found["cut"]))
     sizes = (found["brain_mm3"], found["intracranial_mm3"], *found["volumes_mm3"].values())
     columns = (*FIRST, *found["volumes_mm3"])
     return dict(zip(columns, map(str, (*said, *sizes)), strict=True))
+
+
+def _hashed(job: Job, sidecar: dict[str, Any]) -> str:
+    """The file that the hash is of, relative to the folder that was given: of an exam its reference."""
+    if not job.exam:
+        return job.name
+    reference = sidecar["input"]["file"]
+    return f"{job.name}/{reference}" if job.root else reference
 
 
 def _text(rows: list[Row]) -> bytes:
@@ -148,7 +156,8 @@ def _read(path: Path, columns: Collection[str]) -> list[Row]:
 
 
 def _foreign(path: Path) -> Refusal:
-    reason = f"{escape(path.name)} exists and is no table of volumes, or one of another segmentation network"
+    other = "one of another version, or of another segmentation network"
+    reason = f"{escape(path.name)} exists and is no table of volumes, or {other}"
     return Refusal("E705", reason, "choose another name for it")
 
 
