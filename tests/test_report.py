@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import sys
 from html.parser import HTMLParser
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from isomorph.cli import app
 from isomorph.errors import SetupError, UsageError
+from isomorph.io import sidecar, sidecar_path
 from isomorph.predict import Options
 from isomorph.predict.outcome import Outcome
 from isomorph.predict.scans import predict_scans
@@ -22,6 +24,9 @@ from isomorph.report import Entry, check_report, draw, write_report
 from isomorph.volume import Volume
 
 HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\n\x1b[2J\u202ejavascript:.nii"
+
+
+WHAT = '<p class="warning">(W601 .*)</p>', r", quality 0\.\d\d"  # a phantom is no brain
 
 
 class Tags(HTMLParser):
@@ -108,17 +113,33 @@ def test_the_same_command_again_makes_the_report_anew_with_what_was_skipped(
     arguments = ["predict", tmp_path / "in", tmp_path / "out", "--model", model_file, "--no-flip", "--report", report]
     assert CliRunner().invoke(app, [*map(str, arguments)]).exit_code == 0
     first = [attributes["src"] for tag, attributes in page(report) if tag == "img"]
+    told, quality = (re.findall(what, report.read_text()) for what in WHAT)
+    assert (len(told), len(quality)) == (1, 1)
     save(phantom, tmp_path / "in" / "b.nii.gz")
     again = CliRunner().invoke(app, [*map(str, arguments)])
     assert again.exit_code == 0, again.output
     text, pictures = report.read_text(), [attributes["src"] for tag, attributes in page(report) if tag == "img"]
-    assert "skipped: a_desc-synth_T1w.nii.gz was done before" in text
+    assert f"skipped: a_desc-synth_T1w.nii.gz was done before{quality[0]}" in text
+    assert [re.findall(what, text) for what in WHAT] == [told * 2, quality * 2]  # as it was said then, and of b now
+    assert again.stderr.count("WARNING") == 1  # of what is new
     assert (text.count("<h2>a.nii.gz</h2>"), text.count("<h2>b.nii.gz</h2>")) == (1, 1)
     assert (pictures[:2], len(pictures)) == (first, 4)
     report.write_text("of somebody else")
     other = CliRunner().invoke(app, [*map(str, arguments)])
     assert isinstance(other.exception, UsageError)
     assert report.read_text() == "of somebody else"
+
+
+@pytest.mark.parametrize("broken", [{"warnings": 3}, {"quality": {"value": "high"}}, {"warnings": [{"code": "W1"}]}])
+def test_a_json_that_was_edited_since_costs_no_more_than_what_it_said(
+    broken: dict, phantom_file: Path, model_file: Path, tmp_path: Path
+) -> None:
+    how, out = Options(model=str(model_file), flip=False), tmp_path / "t1.nii.gz"
+    assert predict_scans([phantom_file], out, how).exit_code == 0
+    said = sidecar(out) | broken
+    sidecar_path(out).write_text(json.dumps(said))
+    outcome = predict_scans([phantom_file], out, how).outcomes[0]
+    assert (outcome.status, outcome.message, outcome.warnings) == ("skipped", "t1.nii.gz was done before", ())
 
 
 def test_what_was_done_before_stands_in_a_report_without_a_picture_too(

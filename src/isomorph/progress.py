@@ -63,7 +63,7 @@ def watching(
             nonlocal heard
             heard = time.monotonic()
             say(outcome.line, err=outcome.status in BAD)
-            for warning in outcome.warnings:
+            for warning in outcome.warnings if outcome.status != "skipped" else ():  # of what is new
                 say(f"WARNING {outcome.name}: {warning}", err=True)
             if gallery:
                 gallery.add(outcome)

@@ -12,7 +12,7 @@ from .. import io
 from ..errors import IsomorphError, Refusal, SetupError
 from ..interrupt import Interrupted, Signals, listening
 from ..volume import Volume
-from .outcome import BAD, Outcome, Summary, exit_code
+from .outcome import BAD, Outcome, Summary, exit_code, judged
 from .plan import Job
 from .run import out_of_memory
 
@@ -159,7 +159,7 @@ class _Run(Generic[Made]):
             return trouble(job, refusal)
         try:
             if self.work.done_before(job):
-                return Outcome(name=job.name, status="skipped", message=f"{io.escape(job.target.name)} was done before")
+                return skipped(job)
         except Refusal as unreadable:
             return trouble(job, unreadable)
         return trouble(job, self.work.present(job, refusal))
@@ -205,6 +205,16 @@ class _Run(Generic[Made]):
         """All outcomes in the order of the inputs; what was not reached says why."""
         rest = {job: Outcome(name=job.name, status="not_run", message=why) for job in self.jobs}
         return Summary([(rest | self.outcomes)[job] for job in self.jobs], code)
+
+
+def skipped(job: Job) -> Outcome:
+    """The outcome of a job that was done before, with what its JSON says: a report that is made anew loses nothing."""
+    message = f"{io.escape(job.target.name)} was done before"
+    try:
+        quality, warnings = judged(io.sidecar(job.target))
+    except (KeyError, TypeError, ValueError):  # edited: the image is whole all the same
+        quality, warnings = "", ()
+    return Outcome(name=job.name, status="skipped", message=message + quality, warnings=warnings)
 
 
 def trouble(job: Job, error: Exception) -> Outcome:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import escape
 
 STATUSES = ("done", "done_with_warnings", "skipped", "refused", "failed", "not_run")
 BAD = ("refused", "failed")
@@ -80,6 +83,18 @@ class Summary:
         scans = "1 scan" if len(self.outcomes) == 1 else f"{len(self.outcomes)} scans"
         words = WORDS[self.exit_code] + (f": {self.why}" if self.why else "")
         return f"{scans}: {parts}; exit code {self.exit_code}: {words}"
+
+
+def judged(sidecar: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Quality, to be put behind a message, and warnings of an image, from the JSON beside it.
+
+    Parameters
+    ----------
+    sidecar : dict
+    """
+    value = sidecar["quality"]["value"]
+    warnings = tuple(escape(f"{notice['code']} {notice['message']}") for notice in sidecar["warnings"])
+    return "" if value is None else f", quality {value:.2f}", warnings
 
 
 def exit_code(bad: int, seen: int) -> int:

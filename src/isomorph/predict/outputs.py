@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..weights import Model
 from .compat import rules_of
 from .options import Options
-from .outcome import Outcome
+from .outcome import Outcome, judged
 from .plan import Job, labelled, masked
 from .provenance import about, about_labels, about_lesions, provenance
 from .synthesise import Result
@@ -127,8 +127,6 @@ def outcome_of(job: Job, sidecar: dict[str, Any], seconds: dict[str, float]) -> 
     seconds : dict
         Time of each stage.
     """
-    value = sidecar["quality"]["value"]
-    message = f"{io.escape(job.target.name)} in {sum(seconds.values()):.1f} s"
-    message += "" if value is None else f", quality {value:.2f}"
-    warnings = tuple(f"{notice['code']} {notice['message']}" for notice in sidecar["warnings"])
+    quality, warnings = judged(sidecar)
+    message = f"{io.escape(job.target.name)} in {sum(seconds.values()):.1f} s{quality}"
     return Outcome(name=job.name, status=sidecar["status"], message=message, warnings=warnings, seconds=seconds)
