@@ -60,6 +60,8 @@ def test_a_report_has_pictures_times_warnings_and_metrics(tmp_path: Path) -> Non
     text = path.read_text()
     for word in ("W405 tilted", "1.25", "1.75", "31.25", "E101 empty", "not a medical device"):
         assert word in text
+    assert text.count("left of the head (L) is shown on the left, not on the right as in radiological viewers") == 1
+    assert "radiological" not in write_report(tmp_path / "bare.html", entries[1:]).read_text()  # no picture, no sides
     assert sum(tag == "img" for tag, _ in page(path)) == 2
     assert [p.name for p in path.parent.iterdir()] == ["page.html"]
 

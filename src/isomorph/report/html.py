@@ -30,6 +30,9 @@ h2 { overflow-wrap: anywhere; } .refused, .failed { color: #a00; } .warning { co
 <body>
 <h1>{{ title }}</h1>
 <p>{{ note }}</p>
+{% if pictured %}
+<p>{{ sides }}</p>
+{% endif %}
 {% for entry in entries %}
 <h2>{{ entry.name }}</h2>
 <p class="{{ entry.status }}">{{ entry.status | replace("_", " ") }}: {{ entry.message }}</p>
@@ -58,6 +61,7 @@ NOTE = (
     "Synthetic images: what they show was predicted, not measured. Research software, not a medical device. "
     "A synthetic head can be recognised: it is not anonymous."
 )
+SIDES = "The left of the head (L) is shown on the left, not on the right as in radiological viewers."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +166,9 @@ def write_report(path: str | os.PathLike[str], entries: Sequence[Entry], *, titl
         raise not_installed("a report", "jinja2", "report") from None
     stages = list(dict.fromkeys(stage for entry in entries for stage in entry.seconds))
     page = Environment(autoescape=True, trim_blocks=True).from_string(PAGE)
-    about = {"title": title, "note": NOTE, "version": version("isomorph")}
-    text = page.render(**about, entries=entries, stages=stages, encode=_encode)
+    about = {"title": title, "note": NOTE, "sides": SIDES, "version": version("isomorph")}
+    pictured = any(entry.pictures for entry in entries)
+    text = page.render(**about, entries=entries, stages=stages, pictured=pictured, encode=_encode)
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
