@@ -74,6 +74,34 @@ def test_a_folder_becomes_a_mirrored_folder_and_a_bad_scan_stops_nothing(
     assert a == b
 
 
+def test_what_is_refused_leaves_no_folder_behind(folder: Path, tmp_path: Path, options: Options) -> None:
+    (folder / "sub-01" / "scan.nii.gz").write_bytes(b"")
+    (tmp_path / "mine").mkdir()
+    assert predict_scans([folder], tmp_path / "some", options).exit_code == 4
+    assert [path.name for path in (tmp_path / "some").iterdir()] == ["sub-02"]
+    (folder / "sub-02" / "scan.nii.gz").write_bytes(b"")
+    for out in ("new/out", "mine"):
+        assert predict_scans([folder], tmp_path / out, options).exit_code == 5
+    asked = Options(**{**vars(options), "segmentation": str(tmp_path / "labels"), "segmenter": "none"})
+    with pytest.raises(SetupError, match="E904"):
+        predict_scans([folder], tmp_path / "new", asked)
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {folder.name, "some", "mine"}
+    assert not list((tmp_path / "mine").iterdir())  # as it was
+
+
+def test_a_folder_that_another_run_took_away_is_made_again(
+    phantom_file: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def packed(output: io.Output) -> list:
+        Path(output.path).parent.rmdir()  # nothing was in it: that run had made it, and all was refused
+        return true(output)
+
+    true = io.writer._files
+    monkeypatch.setattr(io.writer, "_files", packed)
+    assert predict_scans([phantom_file], tmp_path / "new" / "t1.nii.gz", options).exit_code == 0
+    assert (tmp_path / "new" / "t1.nii.gz").exists()
+
+
 def test_a_second_run_over_outputs_skips_or_refuses_and_overwrites_on_request(
     phantom_file: Path, tmp_path: Path, options: Options
 ) -> None:

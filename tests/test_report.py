@@ -158,6 +158,12 @@ def test_what_was_done_before_stands_in_a_report_without_a_picture_too(
     assert "skipped: t1.nii.gz was done before" in (tmp_path / "page.html").read_text()
 
 
+def test_a_run_that_never_began_leaves_no_folder_of_a_report(phantom_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="E904"), watching(tmp_path / "out" / "page.html") as listeners:
+        predict_scans([phantom_file], tmp_path / "out" / "t1.nii.gz", Options(model="none"), listeners)
+    assert list(tmp_path.iterdir()) == [phantom_file]
+
+
 def test_a_run_that_never_began_leaves_an_older_report_alone(phantom_file: Path, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("older")
     with pytest.raises(SetupError, match="E904"), watching(tmp_path / "page.html", overwrite=True) as listeners:

@@ -228,6 +228,15 @@ def test_a_row_that_cannot_be_written_is_told_as_such(tmp_path: Path, monkeypatc
         add_row(tmp_path / "v.csv", job("a"), sidecar())
 
 
+def test_a_table_of_nothing_leaves_no_folder(tmp_path: Path, options: dict) -> None:
+    (tmp_path / "bad.nii.gz").write_bytes(b"")
+    before = set(tmp_path.iterdir())
+    how = {"volumes": str(tmp_path / "new" / "v.csv"), "segmentation": str(tmp_path / "seg" / "x.nii.gz")}
+    predict_scans([tmp_path / "bad.nii.gz"], tmp_path / "t1s" / "t1.nii.gz", Options(**options, **how))
+    segment_t1s([tmp_path / "bad.nii.gz"], Options(**{k: options[k] for k in ("segmenter", "flip")}, **how))
+    assert set(tmp_path.iterdir()) == before
+
+
 def test_what_cannot_be_a_table_is_told_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"ends in \.csv"):
         check_table(tmp_path / "v.txt", ())

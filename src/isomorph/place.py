@@ -6,8 +6,8 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # The last two are one number on Linux; macOS has both, and a link on exFAT gives ENOTSUP.
@@ -89,6 +89,27 @@ def aside(path: Path) -> Iterator[Path | None]:
         yield second
     finally:
         second.unlink(missing_ok=True)
+
+
+@contextmanager
+def tidied(paths: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
+    """Folders that are made meanwhile for these files are gone at the end, if nothing is in them.
+
+    Parameters
+    ----------
+    paths : paths of files to come
+    """
+    missing: set[Path] = set()
+    for folder in {Path(path).parent for path in paths}:
+        while folder not in missing and not os.path.lexists(folder):
+            missing.add(folder)
+            folder = folder.parent
+    try:
+        yield
+    finally:
+        for folder in sorted(missing, key=lambda x: len(x.parts), reverse=True):  # the deepest first
+            with suppress(OSError, ValueError):  # it was never made, or something is in it
+                folder.rmdir()
 
 
 def _hidden(path: Path) -> Path:

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .console import say
+from .place import tidied
 
 if TYPE_CHECKING:
     from .predict.batch import Listeners
@@ -46,10 +47,11 @@ def watching(
     from .predict.batch import Listeners
     from .predict.outcome import BAD  # here, so that training runs where there is no image library
 
-    gallery = _Gallery(report, inputs, overwrite=overwrite) if report else None
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    shown = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with tidied([report] if report else []), shown as bar:
+        gallery = _Gallery(report, inputs, overwrite=overwrite) if report else None
         task, heard = bar.add_task("", total=1.0), time.monotonic()
 
         def tell_stage(name: str, stage: str, share: float) -> None:

@@ -139,6 +139,8 @@ def write_all(
         files += _files(output)
     stale = {sidecar_path(o.path) for o in outputs if overwrite and o.sidecar is None and outdated(o.path)}
     try:
+        for file in files:  # another run may have found its folder empty at the end, and taken it away
+            file.path.parent.mkdir(parents=True, exist_ok=True)
         _settle(files, overwrite, stale - {file.path for file in files})
     except OSError as error:
         raise trouble(error, outputs[-1].path) from None

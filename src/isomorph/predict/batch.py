@@ -6,11 +6,13 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from .. import io
 from ..errors import IsomorphError, Refusal, SetupError
 from ..interrupt import Interrupted, Signals, listening
+from ..place import tidied
 from ..volume import Volume
 from .outcome import BAD, Outcome, Summary, exit_code, judged
 from .plan import Job
@@ -48,6 +50,10 @@ class Work(Protocol[Made]):
     passed_over: str  # what is said of an image of ours that was found in a folder and is not to be worked on
     overwrite: bool
 
+    def outputs(self, job: Job) -> Sequence[Path]:
+        """Each file that may be written, but for the JSON beside it."""
+        ...
+
     def check(self, job: Job) -> None:
         """Everything that can be known to go wrong with its outputs."""
         ...
@@ -82,7 +88,7 @@ class Work(Protocol[Made]):
 
 
 def run_jobs(jobs: Sequence[Job], work: Work[Made], listeners: Listeners | None = None) -> Summary:
-    """Check every output, then load what is needed, then work, job by job.
+    """Check every output, then load what is needed, then work, job by job; no empty folder is left behind.
 
     Parameters
     ----------
@@ -101,7 +107,7 @@ def run_jobs(jobs: Sequence[Job], work: Work[Made], listeners: Listeners | None 
         Before anything is done.
     """
     run = _Run(jobs, work, listeners or Listeners())
-    with listening() as signals:
+    with tidied(path for job in jobs if not job.ours for path in work.outputs(job)), listening() as signals:
         try:
             run.all(signals)
         except Interrupted as stop:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -21,7 +22,7 @@ from .intake import outlines, read_exam, read_mask
 from .memory import budget
 from .options import OPTIONS, Options
 from .outcome import Outcome, Summary
-from .outputs import check_outputs, outcome_of, write_outputs
+from .outputs import beside, check_outputs, outcome_of, write_outputs
 from .plan import ENDING, OURS, SHARPENED, Job, plan
 from .possible import possible
 from .provenance import done_before
@@ -95,6 +96,10 @@ class _Synthesis:
         self.unfit: dict[Job, Refusal] = {}
         self.segmenter: Model | None = None
         self.finder: Model | None = None
+
+    def outputs(self, job: Job) -> Sequence[Path]:
+        table = [Path(self.options.volumes)] if self.options.volumes else []
+        return [job.target, *beside(job, self.options).values(), *table]
 
     def check(self, job: Job) -> None:
         check_outputs(job, self.options)

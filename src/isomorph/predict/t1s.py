@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,10 @@ class _Naming:
 
     def __init__(self, options: Options) -> None:
         self.options, self.overwrite = options, options.overwrite
+
+    def outputs(self, job: Job) -> Sequence[Path]:
+        table = [Path(self.options.volumes)] if self.options.volumes else []
+        return [job.target, *table]
 
     def check(self, job: Job) -> None:
         io.check_output(job.target, inputs=[job.source], overwrite=self.overwrite, root=job.root)

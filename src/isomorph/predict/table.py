@@ -99,6 +99,7 @@ def add_row(path: str | os.PathLike[str], job: Job, sidecar: dict[str, Any]) -> 
     """
     path, row = Path(path), _row(job, sidecar)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)  # another run may have left it empty, and taken it away
         with _alone(path.parent):
             rows = _read(path, row.keys())
             same = [k for k, old in enumerate(rows) if all(old[key] == row[key] for key in KEY)]
