@@ -71,7 +71,12 @@ def test_what_each_model_is_for_is_said() -> None:
 @pytest.mark.parametrize(
     ("card", "said"),
     [
-        ({"scans": 3, "target": "T1"}, "a T1 of up to 3 MR scans of one exam"),
+        ({"arguments": {"inputs": 6}, "reliability": True}, "a T1 of 3 MR scans of one exam"),
+        (
+            {"arguments": {"inputs": 3}, "recipe": {"generator": {"dropout": 0.5}}},
+            "a T1 of up to 3 MR scans of one exam",
+        ),
+        ({"arguments": {"inputs": "two"}}, "a T1 of an MR scan"),
         ({"scans": 1, "target": 0}, "an MR scan, sharpened"),
         ({"kind": "segmentation", "labels": [0, 77]}, "lesions of a scan"),
         ({}, "a T1 of an MR scan"),

@@ -78,6 +78,20 @@ def test_a_mask_that_may_be_that_of_another_scan_is_told(shift: float, spacing: 
     assert all(said in notice.message for notice in notices)
 
 
+def test_a_mask_of_this_scan_is_not_doubted_for_what_a_smaller_t1_does_not_show() -> None:
+    t1, mask = volume(tissue()), volume(ball().astype(float))
+    cut = AFFINE.copy()
+    cut[2, 3] += 24
+    upper = Volume(t1.data[..., 24:].contiguous(), cut)  # of a thinner scan of the exam, which ends within the lesion
+    assert misplaced(mask, t1, mask, upper) == ()
+
+
+def test_grids_are_compared_in_mm_where_they_differ_most() -> None:
+    t1, mask = volume(tissue()), volume(ball().astype(float))
+    apart = Volume(mask.data, AFFINE @ np.diag([1.009, 1.0, 1.0, 1.0]))
+    assert [notice.code for notice in misplaced(apart, t1, apart, t1)] == ["W607"]
+
+
 def test_what_is_far_brighter_than_all_tissue_ends_near_fluid_and_not_below() -> None:
     t1 = tissue()
     x = np.where(ball(), 2000.0, 400 - 2 * t1)

@@ -166,7 +166,7 @@ def test_models_lists_each_shipped_model_with_its_licence_and_data() -> None:
     assert set(lines) == set(collected())
     for path in shipped():
         card, line = read_card(path), lines[path.stem]
-        assert line.startswith(f"{path.stem}: {card['network']}")
+        assert f"; network {card['network']}, " in line
         assert card["licence"] in line
         assert card["data"] in line
     assert bool(done.stderr) == (not shipped())

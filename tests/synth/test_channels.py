@@ -291,3 +291,13 @@ def test_where_any_order_will_do_the_thinnest_scan_that_is_there_leads():
     assert 10 < swaps < 35
     named = replace(led, channels=(alike, alike, Channel(corruptions=(Slices(thick=1),))))
     assert named.draw(Random(1))["channels"] == replace(named, leads=False).draw(Random(1))["channels"]
+
+
+def test_samples_that_the_grid_could_not_follow_reach_from_edge_to_edge(head):
+    """Voxels of 1.9 mm on a grid of 2 mm, wherever the first one lies: the edges are measured, too."""
+    fine = Channel(contrast=PLAIN, corruptions=(Slices(thick=0, blurred=1, isotropic=(1.9, 1.9), noise=(0, 0)), WINDOW))
+    coarse = generator(fine, reliability=True)
+    coarse = replace(coarse, deform=replace(STILL, spacing=2.0, size=(64.0, 64.0, 64.0)))
+    for number in range(6):
+        measured = coarse(head, None, seed=number).image.data[1]
+        assert measured.min() > 0.05

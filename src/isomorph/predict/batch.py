@@ -218,7 +218,7 @@ def skipped(job: Job) -> Outcome:
     message = f"{io.escape(job.target.name)} was done before"
     try:
         quality, warnings = judged(io.sidecar(job.target))
-    except (KeyError, TypeError, ValueError):  # edited: the image is whole all the same
+    except (KeyError, TypeError, ValueError, ArithmeticError):  # edited: the image is whole all the same
         quality, warnings = "", ()
     return Outcome(name=job.name, status="skipped", message=message + quality, warnings=warnings)
 

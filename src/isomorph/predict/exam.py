@@ -18,6 +18,7 @@ from ..volume import Volume
 from .find import SURE, Lesions, agreed, unshown
 from .lesions import kept, on_grid
 from .quality import body
+from .restore import WHITE_MATTER
 from .result import Part, Result
 from .stages import Clock, Report, untimed
 
@@ -51,6 +52,7 @@ def fused(
     find: Find | None = None,
     *,
     keep: bool = False,
+    white: float = WHITE_MATTER,
     clock: Clock = untimed,
 ) -> Result:
     """One T1 of several scans of one head, with a model for single scans.
@@ -70,6 +72,8 @@ def fused(
         Finds the lesions of one scan, where none are given.
     keep : bool
         Show them.
+    white : float
+        Level of white matter in the T1s.
     clock : callable, optional
         What times the stages of this, ``align`` and ``fuse``; those of `single` and `find` time themselves.
 
@@ -86,7 +90,7 @@ def fused(
     there = {k: scan for k, scan in enumerate(scans) if scan is not None}
     results = {k: single(scan) for k, scan in there.items()}
     with clock("align") as report:
-        best, placed = _registered(there, results, report)
+        best, placed = _registered(there, results, WHITE_MATTER / white, report)
     here = results[best]
     used = [p for p in placed if p.agreement >= DIFFERENT]
     if given:
@@ -121,7 +125,7 @@ def reference(scans: Sequence[Volume], t1s: Sequence[Volume]) -> int:
     Parameters
     ----------
     scans, t1s : sequences of Volume
-        The scans, and the T1s made of them.
+        The scans, and the T1s made of them, white matter at 110.
     """
     thin = thinnest(scans, t1s)
     return thin[0] if len(thin) == 1 else max(thin, key=lambda k: _likeness(scans[k], t1s[k]))
@@ -143,15 +147,16 @@ def thinnest(scans: Sequence[Volume], heads: Sequence[Volume]) -> list[int]:
 
 
 def _registered(
-    scans: Mapping[int, Volume], results: Mapping[int, Result], report: Report
+    scans: Mapping[int, Volume], results: Mapping[int, Result], scale: float, report: Report
 ) -> tuple[int, list[_Placed]]:
     """The reference, and each T1 where it lies best on it.
 
     The thinnest scan may be a bad one: if fewer than half of the others agree with a reference, the next best is tried.
     """
     left, best, placed = list(scans), -1, list[_Placed]()
+    t1s = {k: result.volume.with_data(result.volume.data * scale) for k, result in results.items()}
     while left:
-        k = left.pop(reference([scans[k] for k in left], [results[k].volume for k in left]))
+        k = left.pop(reference([scans[k] for k in left], [t1s[k] for k in left]))
         onto = list[_Placed]()
         for n, scan in scans.items():
             report(len(onto) / len(scans))

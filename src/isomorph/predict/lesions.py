@@ -9,7 +9,7 @@ from torch import Tensor
 from ..errors import Refusal
 from ..io import Notice
 from ..profile import smooth
-from ..space import resample
+from ..space import field_of_view, resample
 from ..volume import Volume
 from .quality import body
 from .restore import TOP, WHITE_MATTER
@@ -22,7 +22,7 @@ GREY, FLUID = 80.0, 25.0  # of the T1: below grey matter, brightness approaches 
 TELLS = 0.2  # correlation of scan and T1 in healthy tissue, from which on one may be read from the other
 DOUBT = 0.02  # weight of the whole brain beside the neighbourhood of a lesion, as a share of its voxels
 AIR, STRAY = 10.0, 0.05  # of the T1: below it there is no tissue; share of a mask that may be there all the same
-NEARLY = 0.01  # mm: headers are rounded
+NEARLY = 0.1  # mm at the corners: headers are rounded
 WIDTHS = (2.0, 4.0, 8.0, 16.0)  # mm: lesions are filled from as near as there is something
 
 
@@ -104,13 +104,21 @@ def misplaced(drawn: Volume, scan: Volume, mask: Volume, t1: Volume) -> tuple[No
     mask, t1 : Volume, (1, I, J, K)
         The same lesions where they lie in the T1, and that T1, white matter at 110.
     """
-    air = resample(t1, mask.shape, mask.affine).data[0][mask.data[0] > 0.5] < AIR
-    share = air.float().mean().item()
+    beyond = ~field_of_view(scan, drawn.shape, drawn.affine)[drawn.data[0] > 0.5]
+    seen = field_of_view(t1, mask.shape, mask.affine) & (mask.data[0] > 0.5)  # the T1 may be that of a smaller scan
+    air = resample(t1, mask.shape, mask.affine).data[0][seen] < AIR
+    share = max(int(x.sum()) / max(len(x), 1) for x in (beyond, air))
     if share > STRAY:
         return (Notice("W607", f"{100 * share:.0f} % of the lesion mask lie in air or beyond the scan: is it of it?"),)
-    if drawn.shape == scan.shape and np.allclose(drawn.affine, scan.affine, atol=NEARLY):
+    if drawn.shape == scan.shape and np.allclose(corners(drawn), corners(scan), atol=NEARLY):
         return ()
     return (Notice("W607", "the lesion mask is on another grid than the scan; it was put where its header says."),)
+
+
+def corners(volume: Volume) -> np.ndarray:
+    """Of the grid, in mm; (8, 3)."""
+    ends = np.stack(np.meshgrid(*[(0, n - 1) for n in volume.shape], indexing="ij"), -1).reshape(-1, 3)
+    return ends @ volume.affine[:3, :3].T + volume.affine[:3, 3]
 
 
 def on_grid(mask: Volume, like: Volume) -> Tensor:

@@ -26,7 +26,7 @@ from .restore import TOP, WHITE_MATTER
 from .segment import Segmentation
 from .synthesise import Result
 
-SCHEMA = 1
+SCHEMA = 2  # exams whose T1 leads, W607, a floor of uncertainty in all of the air
 NOTICE = "Synthetic image, not a medical device; not anonymous."
 # Options without which the result might be another.
 MATTERS = ("ct", "flip", "precision", "strict", "compat", "sharpen", "lesions", "grid", "max_memory")

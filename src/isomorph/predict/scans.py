@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from .. import io
+from ..align import loaded
 from ..device import choose_device
 from ..errors import Refusal, UsageError
 from ..volume import Volume
@@ -24,7 +25,7 @@ from .options import OPTIONS, Options
 from .outcome import Outcome, Summary
 from .outputs import beside, check_outputs, outcome_of, write_outputs
 from .plan import ENDING, OURS, SHARPENED, Job, plan
-from .possible import possible
+from .possible import possible, registers
 from .provenance import done_before
 from .segment import segmenter_for
 from .synthesise import Result, synthesise
@@ -123,6 +124,8 @@ class _Synthesis:
                 if self.alone:
                     raise UsageError(f"{job.name}: {unfit}") from None
                 self.unfit[job] = Refusal("E906", unfit.reason, unfit.remedy)  # the other exams may well fit
+        if len(jobs) > 1 and any(registers(job.exam, self.model, options) for job in jobs):
+            loaded()  # broken, it would fail each exam
         self.finder = finder_for(options.lesions, given=options.lesion_mask is not None, asked=options.finder)
 
     def possible(self, scans: Sequence[object | None]) -> None:

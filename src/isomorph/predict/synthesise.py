@@ -131,12 +131,12 @@ def synthesise(
         if several:
             result = _together(scans, model, how, uncertainty, progress, clock)
         elif len(present) > 1:
-            result = fused(fed, single, given, find, keep=keep, clock=clock)
+            result = fused(fed, single, given, find, keep=keep, white=_level(model, how) or WHITE_MATTER, clock=clock)
         else:
             result, where = single(present[0]), find(present[0]) if find else given
             result = result if where is None else _marked(result, present[0], where, keep=keep)
             result = replace(result, reference=fed.index(present[0]))
-        result = _doubted(result, lesion_mask, next(scan for scan in scans if scan is not None))
+        result = _doubted(result, lesion_mask, next(scan for scan in scans if scan is not None), model, how)
     shown = scans[result.reference] or present[0]
     with clock("quality"):
         result = _judged(result, shown, model, how)
@@ -171,20 +171,31 @@ def _marked(result: Result, scan: Volume, where: Lesions, *, keep: bool) -> Resu
     return replace(result, volume=image, lesions=where, notices=(*result.notices, *where.notices))
 
 
-def _doubted(result: Result, mask: Volume | None, scan: Volume) -> Result:
-    """With what speaks against a mask, if one was drawn on this scan."""
-    if not mask or not result.lesions:
+def _doubted(result: Result, mask: Volume | None, scan: Volume, model: Model, how: Options) -> Result:
+    """With what speaks against a mask, if one was drawn on this scan, and the scan was not left out."""
+    t1 = _scaled(result, model, how)
+    if not mask or not t1 or not result.lesions or (result.parts and result.parts[0].share == 0):
         return result
-    return replace(result, notices=(*result.notices, *misplaced(mask, scan, result.lesions.mask, result.volume)))
+    return replace(result, notices=(*result.notices, *misplaced(mask, scan, result.lesions.mask, t1)))
+
+
+def _level(model: Model, how: Options) -> float | None:
+    """Of white matter in the result; none where its scale is that of the scan."""
+    rules = rules_of(model, how.compat)
+    return None if sharpens(model.card) else rules.white_matter if rules else WHITE_MATTER
+
+
+def _scaled(result: Result, model: Model, how: Options) -> Volume | None:
+    """The result with white matter at 110."""
+    level = _level(model, how)
+    return result.volume.with_data(result.volume.data * (WHITE_MATTER / level)) if level else None
 
 
 def _judged(result: Result, scan: Volume, model: Model, how: Options) -> Result:
     """With its quality; none where the scale of the result is that of the scan."""
-    rules = rules_of(model, how.compat)
-    level = rules.white_matter if rules else WHITE_MATTER
-    if level is None or sharpens(model.card):
+    if not (t1 := _scaled(result, model, how)):
         return result
-    value = quality(result.volume.with_data(result.volume.data * (WHITE_MATTER / level)), scan, ct=how.ct)
+    value = quality(t1, scan, ct=how.ct)
     return replace(result, quality=round(value, 4), notices=(*result.notices, *notice(value)))
 
 

@@ -102,16 +102,24 @@ def add_row(path: str | os.PathLike[str], job: Job, sidecar: dict[str, Any]) -> 
         path.parent.mkdir(parents=True, exist_ok=True)  # another run may have left it empty, and taken it away
         with _alone(path.parent):
             rows = _read(path, row.keys())
-            same = [k for k, old in enumerate(rows) if all(old[key] == row[key] for key in KEY)]
-            if same and rows[same[0]] == row:
+            same = [k for k, old in enumerate(rows) if _replaced(old, row, sidecar)]
+            if [rows[k] for k in same] == [row]:
                 return
             at = same[0] if same else len(rows)
-            rows[at : at + 1] = [row]
+            rows = [*rows[:at], row, *(old for k, old in enumerate(rows) if k >= at and k not in same)]
             place(path, _text(rows))
     except OSError as error:
         code, why = "E703" if error.errno in FULL else "E702", os.strerror(error.errno or EIO).lower()
         said = f"the T1 is there, its row in {escape(path.name)} is not ({why})"
         raise SetupError(f"{code} {said}; mend that, then run the same command again") from None
+
+
+def _replaced(old: Row, row: Row, sidecar: dict[str, Any]) -> bool:
+    """Whether a row told the same as this one does now: also of an exam that was led by another of its scans."""
+    if all(old[key] == row[key] for key in KEY):
+        return True
+    there = os.path.dirname(old["file"]) == os.path.dirname(row["file"]) and old["output"] == row["output"]
+    return there and old["sha256"] in [part["sha256"] for part in sidecar.get("exam", [])]
 
 
 def _row(job: Job, sidecar: dict[str, Any]) -> Row:

@@ -97,8 +97,10 @@ class Channel:
         for axis, (mm, here) in enumerate(zip(self.spacing(draw), image.spacing, strict=True)):
             closer = mm / here
             if closer < 1 - SAME:
-                inner[axis, axis], inner[axis, 3] = closer, self._slices(draw)["offset"][axis] * closer
-                shape[axis] = math.ceil((shape[axis] - inner[axis, 3]) / closer)
+                first = self._slices(draw)["offset"][axis] * closer
+                first -= closer * math.floor((first + 0.5) / closer)  # from edge to edge of the grid
+                inner[axis, axis], inner[axis, 3] = closer, first
+                shape[axis] = math.floor((shape[axis] - 0.5 - first) / closer) + 1
         i, j, k = shape
         return Grid((i, j, k), image.affine @ inner)
 

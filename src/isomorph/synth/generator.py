@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
@@ -149,5 +150,6 @@ class Generator:
 
 def _told(scan: Scan, grid: Grid) -> Tensor:
     """(1, I, J, K): where a scan was measured, as a network that works on this grid will be told in prediction."""
-    mm = max(1, round(float(np.linalg.norm(grid.affine[:3, 0]))))
-    return pooled(reliability(*scan.measured, *grid.finer(mm), scan.image.data.device)[None], mm)
+    spacing = float(np.linalg.norm(grid.affine[:3, 0]))
+    n = round(spacing) if spacing > 1 and math.isclose(spacing, round(spacing), abs_tol=1e-3) else 1
+    return pooled(reliability(*scan.measured, *grid.finer(n), scan.image.data.device)[None], n)

@@ -111,8 +111,10 @@ def purpose(card: dict[str, Any]) -> str:
     """
     if labels := card.get("labels"):
         return "lesions of a scan" if card.get("kind") == "segmentation" and len(labels) == 2 else "structures of a T1"
-    count = int(card.get("scans", 1))
-    scans = "a CT" if tomographic(card) else "an MR scan" if count == 1 else f"up to {count} MR scans of one exam"
+    inputs = card.get("arguments", {}).get("inputs", 1)
+    count = inputs // (2 if card.get("reliability") else 1) if isinstance(inputs, int) else 1
+    several = f"{'up to ' if samples_of(card).get('dropout') else ''}{count} MR scans of one exam"
+    scans = "a CT" if tomographic(card) else "an MR scan" if count < 2 else several
     return f"{scans}, sharpened" if sharpens(card) else f"a T1 of {scans}"
 
 
