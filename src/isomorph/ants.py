@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from .errors import not_installed
+from .errors import not_installed, require_packages
 from .volume import Volume
 
 # The same registration twice gives the same: samples are drawn by this seed (`random_seed` of ants.registration is
@@ -31,8 +30,7 @@ def require(purpose: str) -> None:
     SetupError
         If it is not installed.
     """
-    if find_spec("ants") is None:
-        raise not_installed(purpose, "antspyx", "register")
+    require_packages(purpose, "register", "antspyx")
 
 
 def library(purpose: str) -> Any:

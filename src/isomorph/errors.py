@@ -14,6 +14,7 @@ from __future__ import annotations
 import unicodedata
 from importlib.util import find_spec
 
+MODULES = {"antspyx": "ants"}  # of packages whose module has another name
 UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories: control, bidi, surrogates, line separators
 
 
@@ -62,14 +63,14 @@ class SetupError(IsomorphError):
 
 
 def require_packages(purpose: str, extra: str, *packages: str) -> None:
-    """Find out that packages are missing before the work that needs them.
+    """Find out that packages are missing before the work that needs them; their import, which takes seconds, can wait.
 
     Raises
     ------
     SetupError
         E905 which.
     """
-    if missing := [package for package in packages if find_spec(package) is None]:
+    if missing := [package for package in packages if find_spec(MODULES.get(package, package)) is None]:
         raise not_installed(purpose, ", ".join(missing), extra)
 
 

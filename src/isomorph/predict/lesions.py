@@ -9,7 +9,7 @@ from torch import Tensor
 from ..errors import Refusal
 from ..io import Notice
 from ..profile import smooth
-from ..space import field_of_view, resample
+from ..space import corners, field_of_view, resample
 from ..volume import Volume
 from .quality import body
 from .restore import TOP, WHITE_MATTER
@@ -110,15 +110,10 @@ def misplaced(drawn: Volume, scan: Volume, mask: Volume, t1: Volume) -> tuple[No
     share = max(int(x.sum()) / max(len(x), 1) for x in (beyond, air))
     if share > STRAY:
         return (Notice("W607", f"{100 * share:.0f} % of the lesion mask lie in air or beyond the scan: is it of it?"),)
-    if drawn.shape == scan.shape and np.allclose(corners(drawn), corners(scan), atol=NEARLY):
+    ends = (corners(grid.shape, grid.affine) for grid in (drawn, scan))
+    if drawn.shape == scan.shape and np.allclose(*ends, atol=NEARLY):
         return ()
     return (Notice("W607", "the lesion mask is on another grid than the scan; it was put where its header says."),)
-
-
-def corners(volume: Volume) -> np.ndarray:
-    """Of the grid, in mm; (8, 3)."""
-    ends = np.stack(np.meshgrid(*[(0, n - 1) for n in volume.shape], indexing="ij"), -1).reshape(-1, 3)
-    return ends @ volume.affine[:3, :3].T + volume.affine[:3, 3]
 
 
 def on_grid(mask: Volume, like: Volume) -> Tensor:

@@ -173,8 +173,9 @@ def _marked(result: Result, scan: Volume, where: Lesions, *, keep: bool) -> Resu
 
 def _doubted(result: Result, mask: Volume | None, scan: Volume, model: Model, how: Options) -> Result:
     """With what speaks against a mask, if one was drawn on this scan, and the scan was not left out."""
-    t1 = _scaled(result, model, how)
-    if not mask or not t1 or not result.lesions or (result.parts and result.parts[0].share == 0):
+    if not mask or not result.lesions or (result.parts and result.parts[0].share == 0):
+        return result
+    if not (t1 := _scaled(result, model, how)):
         return result
     return replace(result, notices=(*result.notices, *misplaced(mask, scan, result.lesions.mask, t1)))
 

@@ -6,7 +6,7 @@ interpolated; in the outer half voxel the edge is extended; beyond it is `fill`.
 generator interpolates between slices in the same way, but never leaves its grid: it extends the edge and knows no fill.
 """
 
-from .grid import Shape, axis_codes, canonical_grid
+from .grid import Shape, axis_codes, canonical_grid, corners
 from .move import mirror, onto, sideways, window
 from .reliability import pooled, reliability
 from .resample import field_of_view, resample
@@ -15,6 +15,7 @@ __all__ = [
     "Shape",
     "axis_codes",
     "canonical_grid",
+    "corners",
     "field_of_view",
     "mirror",
     "onto",

@@ -15,6 +15,24 @@ ROUNDING = 0.05  # voxels: headers are written with few digits; 256.01 voxels ar
 CODES = ("LR", "PA", "IS")  # negative and positive end of each world axis
 
 
+def corners(shape: Shape, affine: np.ndarray, beyond: float = 0.0) -> np.ndarray:
+    """Where a grid ends, in mm.
+
+    Parameters
+    ----------
+    shape, affine
+        Of the grid.
+    beyond : voxels
+        From the centres of its outermost voxels: 0.5 for their edges.
+
+    Returns
+    -------
+    (8, 3) array
+    """
+    ends = np.array(list(product(*[(-beyond, n - 1 + beyond) for n in shape])))
+    return ends @ affine[:3, :3].T + affine[:3, 3]
+
+
 def canonical_grid(volume: Volume, spacing: float = 1.0) -> tuple[Shape, np.ndarray]:
     """Isotropic grid over the field of view of a scan, in its own orientation, axes in RAS order.
 
@@ -36,9 +54,7 @@ def canonical_grid(volume: Volume, spacing: float = 1.0) -> tuple[Shape, np.ndar
     axes = rotation(volume.affine[:3, :3])
     order, signs = to_ras(axes)
     axes = axes[:, order] * signs
-    ends = [(-0.5, n - 0.5) for n in volume.shape]
-    corners = np.array(list(product(*ends))) @ volume.affine[:3, :3].T + volume.affine[:3, 3]
-    along = corners @ axes
+    along = corners(volume.shape, volume.affine, beyond=0.5) @ axes
     low, high = along.min(axis=0), along.max(axis=0)
     shape = np.maximum(np.ceil((high - low) / spacing - ROUNDING), 1)
     first = (low + high) / 2 - (shape - 1) / 2 * spacing

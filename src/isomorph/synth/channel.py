@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..labels import CLUSTER
-from ..space import resample
+from ..space import corners, resample
 from ..volume import Volume
 from .bias import Bias
 from .contrasts import is_t1
@@ -144,11 +144,10 @@ def cover(grid: Grid, moved: np.ndarray) -> Grid:
     grid : Grid
     moved : (4, 4) array, mm
     """
-    ends = np.stack(np.meshgrid(*[(0, n - 1) for n in grid.shape], indexing="ij"), -1).reshape(-1, 3)
     move = np.linalg.inv(grid.affine) @ moved @ grid.affine
-    corners = ends @ move[:3, :3].T + move[:3, 3]
-    low = np.floor(corners.min(0))
-    i, j, k = (np.ceil(corners.max(0)) - low + 1).astype(int).tolist()
+    ends = corners(grid.shape, move)
+    low = np.floor(ends.min(0))
+    i, j, k = (np.ceil(ends.max(0)) - low + 1).astype(int).tolist()
     start = np.eye(4)
     start[:3, 3] = low
     return Grid((i, j, k), grid.affine @ start)

@@ -102,6 +102,17 @@ def tomographic(card: dict[str, Any]) -> bool:
     return samples_of(card).get("contrast", {}).get("kind") == "hounsfield"
 
 
+def scans_of(card: dict[str, Any]) -> int:
+    """How many scans a network takes at once.
+
+    Parameters
+    ----------
+    card : dict
+    """
+    inputs = card.get("arguments", {}).get("inputs", 1)
+    return inputs // (2 if card.get("reliability") else 1) if isinstance(inputs, int) else 1
+
+
 def purpose(card: dict[str, Any]) -> str:
     """What a model takes and gives, in a few words.
 
@@ -111,8 +122,7 @@ def purpose(card: dict[str, Any]) -> str:
     """
     if labels := card.get("labels"):
         return "lesions of a scan" if card.get("kind") == "segmentation" and len(labels) == 2 else "structures of a T1"
-    inputs = card.get("arguments", {}).get("inputs", 1)
-    count = inputs // (2 if card.get("reliability") else 1) if isinstance(inputs, int) else 1
+    count = scans_of(card)
     several = f"{'up to ' if samples_of(card).get('dropout') else ''}{count} MR scans of one exam"
     scans = "a CT" if tomographic(card) else "an MR scan" if count < 2 else several
     return f"{scans}, sharpened" if sharpens(card) else f"a T1 of {scans}"

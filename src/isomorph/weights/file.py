@@ -20,7 +20,7 @@ from torch import nn
 from ..errors import SetupError
 from ..nets import build
 from ..place import place
-from .card import AGAIN, KEY, REQUIRED, card_of, samples_of, sharpens
+from .card import AGAIN, KEY, REQUIRED, card_of, samples_of, scans_of, sharpens
 
 LARGEST = 2 << 30  # bytes
 NAME = 60  # letters of a name that are told: hundreds would hide what is wrong with it
@@ -140,7 +140,7 @@ def channels(model: Model) -> int:
     ----------
     model : Model
     """
-    return int(model.card.get("arguments", {}).get("inputs", 1)) // (2 if model.card.get("reliability") else 1)
+    return scans_of(model.card)
 
 
 def synthesises(model: Model, *, exam: bool = False) -> Model:
